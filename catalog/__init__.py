@@ -1,0 +1,1 @@
+"""What is true: every durable fact, behind SQLAlchemy. Knows sitecfg and kernels."""

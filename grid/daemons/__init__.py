@@ -1,0 +1,1 @@
+"""Loops over the catalog: each one step function, restartable and idempotent."""

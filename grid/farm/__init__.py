@@ -1,0 +1,1 @@
+"""Run work somewhere: plan, dispatcher, attempt, payload, supervisor, gateway."""

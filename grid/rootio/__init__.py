@@ -1,0 +1,1 @@
+"""ROOT files: read, write, verify, split, merge."""

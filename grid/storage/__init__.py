@@ -1,0 +1,1 @@
+"""Bytes at rest: how a file gets its name and its checksums."""

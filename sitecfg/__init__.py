@@ -1,0 +1,1 @@
+"""What a site is: typed settings, units, logical names, and the tree of errors. Knows no other room."""
