@@ -1,0 +1,13 @@
+"""``make bench`` measures at full size; ``make test`` runs the same files at 1 %."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def scale() -> float:
+    """Size of the work, 1.0 = what the README's figures are made with (``$MDCGRID_BENCH_SCALE``)."""
+    return float(os.environ.get("MDCGRID_BENCH_SCALE", "0.01"))

@@ -1,0 +1,20 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real ROOT files (with its MANIFEST.json): ``$MDCGRID_REAL_DATA``, else beside the checkout."""
+    named = os.environ.get("MDCGRID_REAL_DATA")
+    folder = (Path(named) if named else ROOT.parent / "shared" / "data") / "root"
+    if not (folder / "MANIFEST.json").is_file():
+        pytest.skip(f"no real ROOT files at {folder}: set MDCGRID_REAL_DATA to the folder that holds root/")
+    return folder
