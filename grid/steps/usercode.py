@@ -112,13 +112,12 @@ def load(code: UserCode, scripts: Path) -> Callable[..., Any]:
     UserCodeError
         If the stored script is missing or was changed, or if importing it fails (the cause is chained).
     """
-    if code.module:
-        loader, todo = (lambda: importlib.import_module(code.module)), "install it at this site"
-    else:
-        path = scripts / f"{code.digest}.py"
-        loader, todo = (lambda: load_script(path, digest=code.digest)), "mend the script"
+    todo = "install it at this site" if code.module else "mend the script"
     try:
-        module: ModuleType = loader()
+        if code.module:
+            module = importlib.import_module(code.module)
+        else:
+            module = load_script(scripts / f"{code.digest}.py", digest=code.digest)
     except GridError:
         raise
     except Exception as error:  # whatever a user's module raises while it is imported
