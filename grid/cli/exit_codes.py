@@ -1,0 +1,23 @@
+"""What the command's exit code tells a script that called it."""
+
+from __future__ import annotations
+
+__all__ = ["EXIT_CODES", "INTERRUPTED"]
+
+#: Ctrl-C, or SIGINT from a batch system.
+INTERRUPTED = 130
+
+#: Every exit code and what it means.
+EXIT_CODES = {
+    0: "done",
+    1: "a bug in this software",
+    2: "the call, a name or the settings are wrong",
+    3: "an input file is missing, corrupt or can't be carried",
+    4: "the same event twice",
+    5: "not finished: held jobs or bad files wait for an operator",
+    6: "the books of events don't close",
+    7: "the ledger or its gateway refuses or can't be reached",
+    8: "an output exists already or can't be written",
+    9: "the installation is broken",
+    INTERRUPTED: "interrupted; the same command continues",
+}

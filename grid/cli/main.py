@@ -1,0 +1,116 @@
+"""The ``grid`` command: its verbs, its options, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grid.cli import show
+from grid.cli.exit_codes import EXIT_CODES, INTERRUPTED
+from sitecfg.errors import GridError
+
+__all__ = ["app", "main"]
+
+_EPILOG = "Exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+
+app = typer.Typer(
+    name="grid",
+    help="Take events from the trigger to the analysis, and lose none on the way.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+_LOCAL = "Files, without a catalog"
+_FARM = "The farm"
+_WORK = "Productions"
+_DATA = "Data"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        show.line(f"grid {version('mdcgrid')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    home: Annotated[
+        Path,
+        typer.Option(
+            "--home",
+            envvar="MDCGRID_HOME",
+            help="Where the embedded farm lives; everything it writes is here.",
+        ),
+    ] = Path("grid-data"),
+    site: Annotated[
+        Path | None,
+        typer.Option("--site", envvar="MDCGRID_SITE", help="A site file, read after HOME/grid.toml."),
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Place(home.absolute(), site)
+
+
+class Place:
+    """Where a verb works: the home folder and the site file that the command line named."""
+
+    def __init__(self, home: Path, site: Path | None) -> None:
+        self.home = home
+        self.site = site
+
+
+def _register() -> None:
+    """Hang every verb on the command; each file is small and imports what is heavy only when it runs."""
+    from grid.cli import config, files, trigger
+
+    app.command(rich_help_panel=_LOCAL)(files.verify)
+    app.command(rich_help_panel=_LOCAL)(files.split)
+    app.command(rich_help_panel=_LOCAL)(files.merge)
+    app.add_typer(trigger.app, name="trigger", rich_help_panel=_WORK)
+    app.add_typer(config.app, name="config", rich_help_panel=_FARM)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line and leave with a documented exit code."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except GridError as error:
+        show.error(error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        show.note("interrupted; the same command continues where this one stopped")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("MDCGRID_TRACEBACK"):
+            raise
+        usage = getattr(error, "exit_code", None)
+        if usage is not None and hasattr(
+            error, "show"
+        ):  # click's own usage errors know how to show themselves
+            error.show()
+            sys.exit(usage)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""How answers look: plain lines and tables on a terminal, JSON for machines, errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TransferSpeedColumn as SpeedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sitecfg.errors import GridError
+
+__all__ = ["as_json", "bytes_bar", "error", "jobs_bar", "line", "note", "table"]
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def line(text: str = "") -> None:
+    """Print a line of an answer."""
+    _out.print(escape(text))
+
+
+def note(text: str) -> None:
+    """Print a remark to stderr; it is no part of the answer."""
+    _err.print(escape(text), style="dim")
+
+
+def as_json(value: Any) -> None:
+    """Print an answer for machines, and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def error(problem: GridError) -> None:
+    """Say what is wrong, where, and what to do next."""
+    _err.print(f"[bold red]{type(problem).__name__}[/] {escape(_place(problem))}{escape(problem.what)}")
+    if problem.todo:
+        _err.print(f"  [green]→[/] {escape(problem.todo)}")
+
+
+def _place(problem: GridError) -> str:
+    return f"{problem.where}: " if problem.where else ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """Print a table; columns of which every value is a number stand to the right."""
+    rows = [list(row) for row in rows]
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(escape(_cell(value)) for value in row))
+    _out.print(grid)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def bytes_bar(*, quiet: bool = False) -> Progress:
+    """Return a progress bar in bytes; plain silence where stderr is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), SpeedColumn(),
+        console=_err, transient=True, disable=quiet or not _err.is_terminal,
+    )  # fmt: skip
+
+
+def jobs_bar(*, quiet: bool = False) -> Progress:
+    """Return a progress bar in jobs; plain silence where stderr is no terminal."""
+    return Progress(
+        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[remark]}"), console=_err, disable=quiet or not _err.is_terminal,
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Turn a production, as a script describes it, into what the gateway is sent."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grid.steps.conditions import read_conditions
+from grid.steps.recipe import Recipe, canonical
+from grid.steps.usercode import UserCode, describe
+from grid.trigger import TriggerTable
+from sitecfg.errors import MissingFile, UsageError
+from sitecfg.names import Name, check_production, declared_files
+from sitecfg.units import parse_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from grid.farm.client import GatewayClient
+    from grid.production import Production
+
+__all__ = ["find_files", "named_files", "prepare"]
+
+
+def prepare(production: Production, client: GatewayClient) -> dict[str, Any]:
+    """Check a production and return the body of ``POST /submit``.
+
+    Raises
+    ------
+    UsageError
+        Whatever would make it fail later: an unknown table, a function that workers can't import, no input.
+    """
+    check_production(production.name)
+    name, files = _inputs(production)
+    code = describe(production.process) if production.process is not None else UserCode("")
+    conditions = Path(production.conditions).read_bytes() if production.conditions is not None else b""
+    if production.conditions is not None:
+        read_conditions(conditions, where=str(production.conditions))
+    recipe = Recipe(
+        inputs=str(name),
+        files=_digest(files),
+        function=code.function,
+        script=code.digest,
+        module=code.module,
+        conditions=hashlib.sha256(conditions).hexdigest() if conditions else "",
+        table=_table(production.split, client),
+        merge=0 if production.merge is None else parse_bytes(production.merge),
+        identity=_words(production.identity),
+        tree=_words(production.tree),
+        keep=tuple(production.keep),
+        on_refused=_choice("on_refused", production.on_refused, ("refuse", "drop")),
+        compression=production.compression or "",
+        format=_choice("format", production.format or "", ("", "ttree")),
+        release=production.release or "",
+    )
+    return {
+        "name": production.name,
+        "scope": production.scope or name.scope,
+        "recipe": recipe.to_json(),
+        "files": files,
+        "script": code.source.decode() if code.source else None,
+        "conditions": conditions.decode() if conditions else None,
+    }
+
+
+def find_files(patterns: Iterable[str | Path]) -> list[str]:
+    """Return the addresses of the files that paths, globs and URLs name, sorted; each once.
+
+    Raises
+    ------
+    MissingFile
+        A path or glob names nothing.
+    """
+    found: set[str] = set()
+    for pattern in map(str, patterns):
+        if "://" in pattern:
+            found.add(pattern)
+            continue
+        matches = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 -- it may be absolute
+        files = [Path(match) for match in matches if Path(match).is_file()]
+        if not files:
+            hint = (
+                f"name its files, such as {pattern.rstrip('/')}/*.root"
+                if Path(pattern).is_dir()
+                else "check it"
+            )
+            raise MissingFile("no file has this name", where=pattern, todo=hint)
+        found.update(path.absolute().as_uri() for path in files)
+    return sorted(found)
+
+
+def named_files(patterns: Iterable[str | Path]) -> list[dict[str, str]]:
+    """Return ``[{"name": …, "url": …}]`` for the files that paths, globs and URLs name."""
+    return [{"name": name, "url": url} for url, name in declared_files(find_files(patterns)).items()]
+
+
+def _inputs(production: Production) -> tuple[Name, list[dict[str, str]]]:
+    """Return the input dataset, and its files where the script names files."""
+    given = production.input
+    if isinstance(given, str) and ":" in given and "/" not in given and not Path(given).exists():
+        return Name.parse(given), []
+    patterns: Sequence[str | Path] = [given] if isinstance(given, (str, Path)) else list(given)
+    if not patterns:
+        raise UsageError("the production has no input", where=production.name, todo="name a dataset or files")
+    return Name(production.scope or "user", f"{production.name}.input"), named_files(patterns)
+
+
+def _table(split: str | TriggerTable | None, client: GatewayClient) -> dict[str, Any] | None:
+    if split is None:
+        return None
+    if isinstance(split, TriggerTable):
+        return split.to_json()
+    name, slash, tag = split.rpartition("/")
+    if not slash or not tag.isdigit():
+        raise UsageError(
+            "a trigger table is named NAME/TAG", where=f"split={split!r}", todo="see 'grid trigger list'"
+        )
+    answer: dict[str, Any] = client.get(f"/triggers/{name}/{tag}")
+    return answer
+
+
+def _words(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _choice(key: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise UsageError(
+            f"{value!r} is not one of {', '.join(map(repr, allowed))}", where=key, todo="choose one of them"
+        )
+    return value
+
+
+def _digest(files: list[dict[str, str]]) -> str:
+    return hashlib.sha256(canonical(files)).hexdigest() if files else ""
