@@ -1,0 +1,1 @@
+"""The mock experiment: events that look enough like real ones to try everything on."""

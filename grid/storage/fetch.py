@@ -1,0 +1,98 @@
+"""Bring a file to where it can be read again and again: a local path for any URL that fsspec opens."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from sitecfg.errors import GatewayUnreachable, MissingFile, NoSpace, TruncatedFile, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["local_copy", "local_path"]
+
+_BLOCK = 4 << 20
+
+
+def local_path(url: str) -> Path | None:
+    """Return the path that a plain path or ``file:`` URL names, None for anything remote."""
+    if "://" not in url and not url.startswith("file:"):
+        return Path(url)
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+@contextmanager
+def local_copy(url: str, scratch: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[Path]:
+    """Give a local path to the bytes of `url`; a copy in `scratch` is removed at the end.
+
+    Memory stays at one block whatever the size. Local files are used where they lie.
+
+    Raises
+    ------
+    MissingFile
+        The file isn't there or may not be read.
+    TruncatedFile
+        Fewer bytes arrived than the storage promised.
+    GatewayUnreachable
+        The storage can't be reached now; trying again is worth while.
+    NoSpace
+        The scratch disk is full.
+    """
+    path = local_path(url)
+    if path is not None:
+        if not path.is_file():
+            raise MissingFile("no such file", where=url, todo="check the path and the mount")
+        yield path
+        return
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    scratch.mkdir(parents=True, exist_ok=True)
+    copy = scratch / f"fetched-{name}-{os.getpid()}.root"
+    try:
+        _fetch(url, copy, progress)
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) -> None:
+    import fsspec
+
+    try:
+        filesystem, place = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+        with filesystem.open(place, "rb") as source:
+            size = int(getattr(source, "size", None) or 0)
+            arrived = _copy(source, copy, lambda done: progress(done, size) if progress else None)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"this kind of address can't be opened: {error}", where=url) from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise MissingFile(f"it can't be opened: {error}", where=url, todo="check the address") from error
+    except NoSpace:
+        raise
+    except OSError as error:
+        raise GatewayUnreachable(f"the storage does not answer: {error}", where=url) from error
+    if size and arrived != size:
+        raise TruncatedFile(f"{arrived} of {size} bytes arrived", where=url, todo="try again")
+
+
+def _copy(source: Any, copy: Path, tell: Callable[[int], None]) -> int:
+    arrived = 0
+    with copy.open("wb") as out:
+        while block := source.read(_BLOCK):
+            try:
+                out.write(block)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise NoSpace(
+                        "the scratch disk is full", where=str(copy), todo="free space, then retry"
+                    ) from error
+                raise
+            arrived += len(block)
+            tell(arrived)
+    return arrived
