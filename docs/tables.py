@@ -1,0 +1,112 @@
+"""Fill the reference pages with tables made from the code, so that they can't say anything else.
+
+A page asks for a table by a line ``<!-- table: NAME -->``; a name that isn't here stops the build.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from grid.cli.exit_codes import EXIT_CODES
+from grid.cli.main import app
+from sitecfg.errors import GridError
+from sitecfg.failures import Action, shipped
+from sitecfg.units import format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sitecfg.failures import Rule
+
+MARK = re.compile(r"^<!-- table: ([a-z-]+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace each mark of a page by its table (called by mkdocs)."""
+    return MARK.sub(lambda mark: TABLES[mark[1]](), markdown)
+
+
+def exit_codes() -> str:
+    """Return each exit code and its meaning."""
+    return rows(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in EXIT_CODES.items()))
+
+
+def errors() -> str:
+    """Return the tree of errors with exit code and class of failure."""
+
+    def below(kind: type[GridError], depth: int) -> Iterator[tuple[str, ...]]:
+        indent = "&emsp;" * depth
+        yield (
+            f"{indent}`{kind.__name__}`",
+            f"`{kind.exit_code}`",
+            f"`{kind.failure}`",
+            first_line(kind.__doc__),
+        )
+        for child in kind.__subclasses__():
+            if child.__module__ == kind.__module__:
+                yield from below(child, depth + 1)
+
+    return rows(("error", "exit code", "failure", "meaning"), below(GridError, 0))
+
+
+def verbs() -> str:
+    """Return every verb with its usage, arguments and options."""
+
+    # typer brings a click of its own, which has no public types.
+    def below(command: Any, words: str) -> Iterator[str]:
+        children = getattr(command, "commands", {})
+        for name in sorted(children):
+            yield from below(children[name], f"{words} {name}")
+        if not children:
+            context = command.make_context(words, [], resilient_parsing=True)
+            usage = " ".join([words, *command.collect_usage_pieces(context)])
+            yield f"### {words}\n\n{command.help or ''}\n\n```text\n{usage}\n```\n"
+            cells = (found for it in command.params if (found := it.get_help_record(context)))
+            yield rows(("argument or option", "meaning"), ((f"`{name}`", text) for name, text in cells))
+
+    return "\n\n".join(below(typer.main.get_command(app), "grid"))
+
+
+def failures() -> str:
+    """Return the shipped failure catalogue."""
+    last = {Action.HOLD: "hold the job", Action.QUARANTINE: "hold the job, put the file aside"}
+
+    def tried(rule: Rule) -> str:
+        if rule.retries is None:
+            return "always"
+        wait = f", first after {format_seconds(rule.first_delay)}" if rule.retries else ""
+        return f"{rule.retries} times{wait}"
+
+    cells = (
+        (f"`{it.failure}`", it.why, tried(it), "" if it.retries is None else last[it.then])
+        for it in shipped().values()
+    )
+    return rows(("class", "what it means", "tried again", "and then"), cells)
+
+
+def rows(heads: Iterable[str], cells: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table, or nothing where there are no rows."""
+    heads = list(heads)
+    body = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in cells]
+    return "\n".join(["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads), *body]) if body else ""
+
+
+def escape(text: str) -> str:
+    """Keep a cell in its cell."""
+    return " ".join(text.split()).replace("|", "\\|").replace("``", "`")
+
+
+def first_line(doc: str | None) -> str:
+    """Return what a docstring says in its first line."""
+    return (doc or "").strip().splitlines()[0]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "errors": errors,
+    "exit-codes": exit_codes,
+    "failures": failures,
+    "verbs": verbs,
+}
