@@ -45,7 +45,9 @@ _SECONDS: Final = {
 }
 _LONG_WORDS: Final = {
     "second": "s",
+    "sec": "s",
     "minute": "min",
+    "m": "min",
     "hour": "h",
     "day": "d",
     "byte": "B",
@@ -117,7 +119,7 @@ def parse_rate(text: str | float) -> float:
 def format_bytes(size: float) -> str:
     """Write a size for people, at most four figures: ``1.25 GB``. ``parse_bytes`` reads it back."""
     for unit, factor in reversed(_DECIMAL.items()):
-        if abs(size) >= factor and unit != "B":
+        if size >= 0.99995 * factor and unit != "B":
             return f"{_figures(size / factor)} {unit}"
     return f"{_figures(size)} B"
 
@@ -174,8 +176,6 @@ def _unreadable(text: str, wanted: str, *, near: str | None = None) -> BadUnit:
 
 
 def _near_unit(unit: str, units: dict[str, int] | dict[str, Fraction]) -> str | None:
-    if unit == "m":
-        return "min"
     word = _LONG_WORDS.get(unit.lower().rstrip("s")) or _LONG_WORDS.get(unit.lower())
     if word in units:
         return word
