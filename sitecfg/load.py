@@ -1,7 +1,7 @@
 """Read a site's settings once: shipped defaults < HOME/grid.toml < the site file < ``MDCGRID_*``.
 
 Every problem in every one of these is found and reported together, each as file and key. The answer knows
-for each value where it came from, and never shows a secret.
+for each value where it came from; ``sitecfg.show`` makes that readable.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from sitecfg import names, units
+from sitecfg import names
 from sitecfg.errors import ConfigError
 from sitecfg.failures import FAULTLESS
 from sitecfg.models import Site
@@ -23,31 +23,14 @@ from sitecfg.models import Site
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pydantic.fields import FieldInfo
-
-__all__ = ["OTHER_VARIABLES", "Setting", "Settings", "hide_secrets", "load_site"]
+__all__ = ["OTHER_VARIABLES", "Settings", "load_site"]
 
 PREFIX: Final = "MDCGRID_"
-_UNLIMITED: Final = frozenset(f"retry.{failure}.retries" for failure in FAULTLESS)
 DEFAULTS: Final = "defaults.toml"
 #: Variables of ours that are no settings; every other ``MDCGRID_*`` must be the name of a key.
 OTHER_VARIABLES: Final = frozenset(
     {"MDCGRID_HOME", "MDCGRID_SITE", "MDCGRID_GATEWAY", "MDCGRID_REAL_DATA", "MDCGRID_BENCH_SCALE"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One value with its story, safe to show.
-
-    ``value`` is plain JSON; ``text`` is how people write it.
-    """
-
-    key: str
-    value: Any
-    text: str
-    origin: str
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +44,6 @@ class Settings:
     origins: dict[str, str]
     home: Path
 
-    def shown(self) -> list[Setting]:
-        """Return every setting in the order of ``defaults.toml``, passwords hidden."""
-        return list(_shown(self.site, Site, "", self.origins))
-
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
@@ -75,7 +54,8 @@ class _Layer:
     sources: dict[str, str]
 
     def origin(self, key: str) -> str:
-        return self.sources.get(key, self.source)
+        below = [source for name, source in self.sources.items() if f"{name}.".startswith(f"{key}.")]
+        return ", ".join(below) or self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +128,6 @@ def load_site(
     return Settings(Site.model_validate(merged, context={"home": home}), origins, home)
 
 
-def hide_secrets(url: str) -> str:
-    """Return a URL with its password, and the values of its query, replaced by ``***``."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return url
-    # A password may itself hold "@" or "/": whatever stands before the last "@" is taken for credentials.
-    credentials, at, place = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    rest = f"{user}:***@{place}" if colon else f"{credentials}{at}{place}"
-    path, question, query = rest.partition("?")
-    hidden = "&".join(f"{field.partition('=')[0]}=***" for field in query.split("&"))
-    return f"{scheme}://{path}?{hidden}" if question else f"{scheme}://{path}"
-
-
 def _file_layer(path: Path, problems: list[_Problem], *, must_exist: bool) -> _Layer:
     values: dict[str, Any] = {}
     try:
@@ -224,10 +190,12 @@ def _judge(values: dict[str, Any], home: Path) -> list[_Wrong]:
         found = [_wrong(detail) for detail in error.errors(include_url=False, include_input=False)]
     else:
         found = []
+    retry = values.get("retry")
+    rules = {failure: retry.get(failure) for failure in sorted(FAULTLESS)} if isinstance(retry, dict) else {}
     return found + [
-        _Wrong(key, "can't be limited: it is never the job's fault", joint=False)
-        for key in _leaves(values)
-        if key in _UNLIMITED and values["retry"][key.split(".")[1]]["retries"] not in {"unlimited", -1}
+        _Wrong(f"retry.{failure}.retries", "can't be limited: it is never the job's fault", joint=False)
+        for failure, rule in rules.items()
+        if isinstance(rule, dict) and rule.get("retries", -1) not in ("unlimited", -1)
     ]
 
 
@@ -302,41 +270,3 @@ def _config_error(problems: list[_Problem]) -> ConfigError:
     return ConfigError(
         f"{len(problems)} problems in the settings:{lines}\n", todo="put them right there", problems=facts
     )
-
-
-def _shown(
-    model: BaseModel, kind: type[BaseModel], prefix: str, origins: dict[str, str]
-) -> Iterator[Setting]:
-    for name, field in kind.model_fields.items():
-        key, value = f"{prefix}{name}", getattr(model, name)
-        if isinstance(value, BaseModel):
-            yield from _shown(value, type(value), f"{key}.", origins)
-        elif isinstance(value, dict) and value:
-            for entry, part in value.items():
-                yield from _shown(part, type(part), f"{key}.{entry}.", origins)
-        elif value is not None:
-            plain, text = _for_people(value, field, key)
-            yield Setting(key, plain, text, _origin(key, origins), field.description or "")
-
-
-def _for_people(value: Any, field: FieldInfo, key: str) -> tuple[Any, str]:
-    """Return the value as plain JSON and as text; fields that are kept out of ``repr`` are secrets."""
-    if not field.repr:
-        text = hide_secrets(value) if isinstance(value, str) and "://" in value else "***"
-        return text, text
-    unit = _unit(field)
-    if unit is units.parse_bytes:
-        text = units.format_bytes(value)
-        return value, text if units.parse_bytes(text) == value else f"{value} B"
-    if unit is units.parse_seconds:
-        text = units.format_seconds(value)
-        return value, text if units.parse_seconds(text) == value else f"{value} s"
-    if key.endswith(".retries") and value < 0:
-        return "unlimited", "unlimited"
-    plain = str(value) if isinstance(value, Path) else value
-    return plain, str(plain)
-
-
-def _unit(field: FieldInfo) -> object:
-    marks = [*field.metadata, *(mark for part in get_args(field.annotation) for mark in get_args(part)[1:])]
-    return next((mark.func for mark in marks if isinstance(mark, BeforeValidator)), None)
