@@ -6,14 +6,18 @@ A page asks for a table by a line ``<!-- table: NAME -->``; a name that isn't he
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+import tomllib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 
 from grid.cli.exit_codes import EXIT_CODES
 from grid.cli.main import app
 from sitecfg.errors import GridError
 from sitecfg.failures import Action, shipped
+from sitecfg.models import Site
 from sitecfg.units import format_seconds
 
 if TYPE_CHECKING:
@@ -87,6 +91,34 @@ def failures() -> str:
     return rows(("class", "what it means", "tried again", "and then"), cells)
 
 
+def settings() -> str:
+    """Return every setting with its shipped value and its description."""
+    shipped = tomllib.loads(files("sitecfg").joinpath("defaults.toml").read_text("utf-8"))
+
+    def below(model: type[BaseModel], place: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+        for name, field in model.model_fields.items():
+            here = (*place, name)
+            inner = [it for it in (field.annotation, *get_args(field.annotation)) if is_model(it)]
+            if inner:
+                many = get_origin(field.annotation) is dict
+                yield from below(inner[0], (*here, "NAME") if many else here)
+            else:
+                yield f"`{'.'.join(here)}`", value(here), field.description or ""
+
+    def value(place: tuple[str, ...]) -> str:
+        found: Any = shipped
+        for name in place:
+            found = found.get(name) if isinstance(found, dict) else None
+        return "" if found is None else f"`{found}`"
+
+    return rows(("setting", "shipped", "meaning"), below(Site, ()))
+
+
+def is_model(it: Any) -> bool:
+    """Whether an annotation is a section of settings."""
+    return isinstance(it, type) and issubclass(it, BaseModel)
+
+
 def rows(heads: Iterable[str], cells: Iterable[Iterable[str]]) -> str:
     """Return a Markdown table, or nothing where there are no rows."""
     heads = list(heads)
@@ -108,5 +140,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "exit-codes": exit_codes,
     "failures": failures,
+    "settings": settings,
     "verbs": verbs,
 }

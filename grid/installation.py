@@ -162,23 +162,27 @@ def _kernels() -> Finding:
     import zlib
 
     from kernels import adler
+    from kernels._jit import Kernel
 
     data = bytes(range(256))
     if adler.adler32(data) != zlib.adler32(data):
         return Finding("kernels", "fault", "compiled kernels compute wrong checksums", "Install numba anew.")
-    cache = Path(adler.cache_folder())
-    if not os.access(_existing(cache), os.W_OK):
+    compiled = next(it for it in vars(adler).values() if isinstance(it, Kernel))
+    folder = compiled.dispatcher.stats.cache_path
+    if folder is None:
         todo = (
             "Set NUMBA_CACHE_DIR to a folder on this machine's own disk; until then each start compiles anew."
         )
-        return Finding("kernels", "warning", f"numba's cache {cache} can't be written", todo)
-    return Finding("kernels", "good", f"compiled and agree with zlib; cache in {cache}")
+        return Finding(
+            "kernels", "warning", "compiled kernels agree with zlib, but can be kept nowhere", todo
+        )
+    return Finding("kernels", "good", f"compiled kernels agree with zlib, and are kept in {folder}")
 
 
 def _disk(place: Path) -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB free at {place}"
-    if not os.access(place, os.W_OK):
+    if not place.is_dir() or not os.access(place, os.W_OK):
         return Finding(
             "disk", "fault", f"{place} can't be written", "Choose another home: `grid --home DIR`."
         )
