@@ -1,0 +1,75 @@
+"""The one door to numba."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Kernel", "kernel"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Kernel(Generic[P, R]):
+    """A function that numba compiles when it is first called (or first used by another kernel that is).
+
+    The GIL is released; there is no ``parallel`` (Dask supplies parallelism, and numba's always-present threading
+    layer aborts when two Python threads enter it) and no ``fastmath``. Thread-safe. The machine code is kept in
+    numba's cache (see `kernels._cache`), or only in memory where no folder can be written.
+
+    Kernels are called with canonical arguments (`kernels._arrays`), so each is compiled for one signature only:
+    compile time stays small, and two processes that fill one cache write the same thing.
+
+    Parameters
+    ----------
+    function
+        Loops over numpy arrays, in the Python that numba compiles.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the compiled function."""
+        result: R = self.dispatcher(*args, **kwargs)
+        return result
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """The numba dispatcher; numba is imported here, so that rooms which only format hashes start fast."""
+        from numba import njit  # noqa: PLC0415
+
+        from kernels._cache import KernelCache  # noqa: PLC0415
+
+        dispatcher: Any = njit(nogil=True)(self.function)
+        # RuntimeError is numba's word for "no folder to write to": then the code lives in memory only.
+        with contextlib.suppress(RuntimeError):
+            dispatcher._cache = KernelCache(self.function)
+        return dispatcher
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba asks a global for when another kernel calls it."""
+        return self.dispatcher._numba_type_
+
+
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
+    """Compile a function with numba on first use, keeping its signature for type checkers.
+
+    Parameters
+    ----------
+    function
+        As for `Kernel`.
+
+    Returns
+    -------
+    Kernel
+        Callable like the function.
+    """
+    return Kernel(function)
