@@ -49,9 +49,10 @@ def misses(command: str) -> str:
         if word in getattr(here, "commands", {}):
             here = here.commands[word]
             options |= {option for it in here.params for option in it.opts} | {"--help", "-h"}
-        elif word.startswith("-") and word.split("=")[0] not in options:
-            return word
-        elif hasattr(here, "commands") and word.islower() and "/" not in word and "." not in word:
+            continue
+        unknown_option = word.startswith("-") and word.split("=")[0] not in options
+        unknown_verb = hasattr(here, "commands") and word.isidentifier() and word.islower()
+        if unknown_option or unknown_verb:
             return word
     return ""
 
