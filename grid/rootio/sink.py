@@ -10,17 +10,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from grid.rootio.checksums import checksum_file
+from grid.rootio.format.blocks import Compression, pack
+from grid.rootio.format.keys import BIG, Key, key_length
+from grid.rootio.format.objects import ObjectWriter, text
+from grid.rootio.format.records import BEGIN, DirectoryRecord, Header, free_list
+from grid.rootio.format.streamers import streamer_list
+from grid.rootio.format.ttree import tree_bytes
+from grid.rootio.outfile import OutFile
+from grid.rootio.sinktree import SinkTree
+from sitecfg.errors import CorruptFile, UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from grid.rootio.columns import Branch, Column
+    from grid.rootio.columns import Branch
 
-__all__ = ["Sink", "SinkTree", "Written"]
+__all__ = ["RECORD_KEY", "Sink", "SinkTree", "Written"]
+
+#: The key of the JSON that says where a file comes from.
+RECORD_KEY = "mdcgrid"
+#: 1995-01-01 00:00:00, where ROOT's calendar begins.
+_NO_DATE = (1 << 22) | (1 << 17)
+#: What the file calls itself inside; its real name may change, its bytes may not.
+_NAME = b"mdcgrid.root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +53,48 @@ class Written:
     xxh3: str
 
 
-class SinkTree:
-    """One tree of a :class:`Sink`; made by :meth:`Sink.tree`."""
+@dataclass(slots=True)
+class _Directory:
+    """A directory of the file: its hole and, so far, its keys."""
 
-    @property
-    def entries(self) -> int:
-        """Entries given so far."""
-        raise NotImplementedError
-
-    def extend(self, columns: Mapping[str, Column]) -> None:
-        """Append entries: one column per branch, all of the same length (0 is fine).
-
-        A counter branch may be left out of *columns*: it then follows from its arrays.
-        The arrays are copied; they may be changed afterwards.
-        """
-        raise NotImplementedError
+    path: str
+    place: int
+    key: Key
+    parent: int
+    keys: list[Key]
 
 
 class Sink:
-    """A new ROOT file. It is no ROOT file until :meth:`close` has written the header."""
+    """A new ROOT file. It is no ROOT file until :meth:`close` has written its header.
+
+    The bytes follow from the arguments and the entries alone: no clock, no random number, and not
+    the path. Leaving a ``with`` block closes the file, or removes it if an exception passes.
+
+    Parameters
+    ----------
+    path
+        The file to make; its folder must exist, the file must not.
+    compression
+        ``"zstd:5"``, ``"zlib:1"``, ``"lz4:4"``, ``"lzma:8"`` or ``"none"``; the level is the codec's own.
+    seed
+        What the file's UUID is derived from.
+    date
+        The time stamp (a packed TDatime) of all records, for instance the newest of the inputs;
+        1995-01-01 if none.
+    record
+        A JSON object to keep under the key ``mdcgrid``; may be set as :attr:`record` until the end.
+    threads
+        How many baskets are packed at once.
+    big_from
+        The position from which keys and header are written with 8-byte positions.
+
+    Raises
+    ------
+    OutputExists, NoSpace, OutputError
+        If the file can't be made or written.
+    ConfigError
+        If there is no such compression.
+    """
 
     def __init__(
         self,
@@ -61,28 +105,236 @@ class Sink:
         date: int | None = None,
         record: dict[str, Any] | None = None,
         threads: int = 2,
+        big_from: int = BIG,
     ) -> None:
         self.path = path
         self.record = record
         self.written: Written | None = None
+        self._compression = Compression.parse(compression)
+        self._seed, self._threads, self._big_from = seed, threads, big_from
+        self._date = _NO_DATE if date is None else date
+        self._trees: list[tuple[SinkTree, _Directory]] = []
+        self._out = OutFile(path)
+        names = text(_NAME) + text(b"")
+        length = key_length(b"TFile", _NAME, b"", big=False)
+        size = len(names) + DirectoryRecord.SIZE
+        root_key = Key(length + size, size, self._date, length, 1, BEGIN, 0, b"TFile", _NAME, b"", big=False)
+        self._out.reserve(BEGIN + root_key.nbytes)
+        self._directories = {"": _Directory("", BEGIN, root_key, 0, [])}
 
-    def tree(self, path: str, branches: Sequence[Branch], *, title: str = "", basket_bytes: int = 1 << 18) -> SinkTree:
-        """Begin a tree; *path* may name directories (``"dir/sub/Name"``)."""
-        raise NotImplementedError
+    def tree(
+        self,
+        path: str,
+        branches: Sequence[Branch],
+        *,
+        title: str = "",
+        basket_bytes: int = 1 << 18,
+        cluster_bytes: int = 16 << 20,
+    ) -> SinkTree:
+        """Begin a tree; `path` may name directories (``"dir/sub/Name"``), which are made.
+
+        Parameters
+        ----------
+        path
+            Its place in the file; each can be used once.
+        branches
+            The branches, in the order in which they are to be kept.
+        title
+            The tree's title.
+        basket_bytes
+            The unpacked size at which a branch's part of a cluster is cut into several baskets.
+        cluster_bytes
+            The unpacked size, over all branches, at which they are written; bounds the memory.
+
+        Raises
+        ------
+        UnsupportedContent
+            If a branch can't be written; it is named.
+        UsageError
+            If the name is taken or empty.
+        """
+        where, _, name = path.strip("/").rpartition("/")
+        directory = self._directory(where)
+        taken = {tree.books.name for tree, home in self._trees if home is directory}
+        if not name or name in taken or path.strip("/") in self._directories:
+            raise UsageError(f"a tree can't be called {path!r}: the name is taken or empty")
+        tree = SinkTree(
+            self._out,
+            directory.place,
+            name,
+            branches,
+            title=title,
+            basket_bytes=basket_bytes,
+            cluster_bytes=cluster_bytes,
+            compression=self._compression,
+            date=self._date,
+            threads=self._threads,
+        )
+        self._trees.append((tree, directory))
+        return tree
 
     def close(self) -> Written:
-        """Write what is pending, the trees, the key lists and, last, the header; fsync."""
-        raise NotImplementedError
+        """Write what is pending, the trees, the lists of keys and, last, the header; make it durable.
+
+        The file is then read once more: the bytes that come back must be those that were written.
+
+        Returns
+        -------
+        Written
+            Size and checksums; also kept as :attr:`written`. Closing again returns it again.
+
+        Raises
+        ------
+        CorruptFile
+            If the file reads back differently.
+        """
+        if self.written is not None:
+            return self.written
+        try:
+            self.written = self._finish()
+        except BaseException:
+            self.abort()
+            raise
+        return self.written
 
     def abort(self) -> None:
-        """Give up: close and remove the unfinished file."""
-        raise NotImplementedError
+        """Give up: close and remove the unfinished file. A file that was closed stays."""
+        self._out.close()
+        if self.written is None:
+            self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:
             self.abort()
+
+    def _finish(self) -> Written:
+        root = self._directories[""]
+        for tree, directory in self._trees:
+            tree.flush()
+            books = tree.books
+            names = (b"TTree", _encode(books.name), _encode(books.title))
+            self._put(directory, names, partial(tree_bytes, books, self._compression))
+        if self.record is not None:
+            line = json.dumps(self.record, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+            names = (b"TObjString", RECORD_KEY.encode(), b"Collectable string class")
+            self._put(root, names, partial(_object_string, line))
+        holes = {}
+        for directory in self._directories.values():
+            holes[directory.place] = self._directory_record(directory)
+        info = self._put(None, (b"TList", b"StreamerInfo", b"Doubly linked list"), streamer_list)
+        free = self._free()
+        header = Header(
+            self._out.position,
+            free.seek,
+            free.nbytes,
+            1,
+            root.key.length + len(text(_NAME)) + 1,
+            self._compression.word,
+            info.seek,
+            info.nbytes,
+            self._uuid("file"),
+            big=self._is_big(self._out.position),
+        )
+        holes[0] = header.encode() + holes.pop(BEGIN)
+        adler = self._out.finish(holes)
+        sums = checksum_file(self.path)
+        if (sums.bytes, sums.adler32) != (self._out.position, f"{adler:08x}"):
+            raise CorruptFile("the file reads back differently from what was written", where=str(self.path))
+        return Written(sums.bytes, sums.adler32, sums.xxh3)
+
+    def _directory(self, path: str) -> _Directory:
+        known = self._directories.get(path)
+        if known is not None:
+            return known
+        above, _, name = path.rpartition("/")
+        parent = self._directory(above)
+        if any(home is parent and tree.books.name == name for tree, home in self._trees):
+            raise UsageError(f"{path!r} is a tree, not a directory")
+        names = (b"TDirectory", _encode(name), _encode(name))
+        at = self._out.position
+        big = self._is_big(at)
+        length, size = key_length(*names, big=big), DirectoryRecord.SIZE
+        key = Key(length + size, size, self._date, length, 1, at, parent.place, *names, big=big)
+        self._out.reserve(key.nbytes)
+        parent.keys.append(key)
+        made = self._directories[path] = _Directory(path, at, key, parent.place, [])
+        return made
+
+    def _put(
+        self, directory: _Directory | None, names: tuple[bytes, bytes, bytes], body: Callable[[int], bytes]
+    ) -> Key:
+        """Append an object under a key; `body` makes its bytes for a key of a given length."""
+        at = self._out.position
+        big = self._is_big(at)
+        length = key_length(*names, big=big)
+        data = body(length)
+        payload = pack(data, self._compression)
+        parent = directory.place if directory is not None else BEGIN
+        key = Key(length + len(payload), len(data), self._date, length, 1, at, parent, *names, big=big)
+        self._out.append(key.encode(), payload)
+        if directory is not None:
+            directory.keys.append(key)
+        return key
+
+    def _directory_record(self, directory: _Directory) -> bytes:
+        """Append a directory's list of keys; return what its hole must hold."""
+        listed = b"".join(key.encode() for key in directory.keys)
+        data = len(directory.keys).to_bytes(4, "big") + listed
+        own = directory.key
+        at = self._out.position
+        big = self._is_big(at)
+        names = (own.class_name, own.name, own.title)
+        length = key_length(*names, big=big)
+        key = Key(length + len(data), len(data), self._date, length, 1, at, directory.place, *names, big=big)
+        self._out.append(key.encode(), data)
+        names_inside = text(_NAME) + text(b"") if directory.place == BEGIN else b""
+        record = DirectoryRecord(
+            self._date,
+            self._date,
+            key.nbytes,
+            own.length + len(names_inside),
+            directory.place,
+            directory.parent,
+            at,
+            self._uuid("directory " + directory.path),
+            big=big or self._is_big(directory.place),
+        )
+        return own.encode() + names_inside + record.encode()
+
+    def _free(self) -> Key:
+        at = self._out.position
+        names = (b"TFile", _NAME, b"")
+        big = self._is_big(at)
+        length = key_length(*names, big=big)
+        size = len(free_list(at, self._big_from))
+        data = free_list(at + length + size, self._big_from)
+        if len(data) != size:  # the list itself is what makes the file a big one
+            data = free_list(at + length + len(data), self._big_from)
+        key = Key(length + len(data), len(data), self._date, length, 1, at, BEGIN, *names, big=big)
+        self._out.append(key.encode(), data)
+        return key
+
+    def _is_big(self, position: int) -> bool:
+        return position > self._big_from
+
+    def _uuid(self, what: str) -> bytes:
+        return hashlib.blake2b(what.encode() + b"\0" + self._seed, digest_size=16).digest()
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _object_string(line: str, key_length_: int) -> bytes:
+    out = ObjectWriter(key_length_)
+    with out.version(1):
+        out.tobject()
+        out.text(line)
+    return bytes(out.data)

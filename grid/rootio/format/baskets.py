@@ -1,0 +1,73 @@
+"""Baskets: the pieces of a branch that lie in a file, each under a key of its own."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grid.rootio.format.blocks import pack
+from grid.rootio.format.objects import text
+from grid.rootio.format.ttree import OFFSETS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grid.rootio.format.blocks import Compression
+
+__all__ = ["BasketKey", "Packed"]
+
+_HEAD = struct.Struct(">ihiIhhqq")
+_TAIL = struct.Struct(">HiiiiB")
+_VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One basket, packed; its key awaits its position. ``unpacked`` is the length of the object."""
+
+    payload: bytes
+    unpacked: int
+    entries: int
+    last: int
+
+
+class BasketKey:
+    """Makes the baskets of one branch: packing needs no position, the key does."""
+
+    def __init__(self, branch: str, tree: str, basket_bytes: int, fixed_width: int, date: int) -> None:
+        self._names = text("TBasket") + text(branch) + text(tree)
+        self.length = _HEAD.size + len(self._names) + _TAIL.size
+        self.basket_bytes = basket_bytes
+        self._per_entry = fixed_width or OFFSETS
+        self._date = date
+
+    def pack(
+        self, data: bytes, places: NDArray[np.int64] | None, entries: int, compression: Compression
+    ) -> Packed:
+        """Pack the bytes of `entries` entries; `places` says where each begins when they vary in size."""
+        last = self.length + len(data)
+        if places is not None:
+            offsets = np.empty(entries + 2, ">i4")
+            offsets[0] = entries + 1
+            offsets[1:-1] = places[:-1] + self.length
+            offsets[-1] = 0
+            data = data + offsets.tobytes()
+        return Packed(pack(data, compression), len(data), entries, last)
+
+    def encode(self, basket: Packed, seek: int, parent: int) -> bytes:
+        """Return the key for a basket that is put at `seek`."""
+        head = _HEAD.pack(
+            self.length + len(basket.payload),
+            1004,
+            basket.unpacked,
+            self._date,
+            self.length,
+            0,
+            seek,
+            parent,
+        )
+        tail = _TAIL.pack(_VERSION, self.basket_bytes, self._per_entry, basket.entries, basket.last, 0)
+        return head + self._names + tail

@@ -1,0 +1,201 @@
+"""The tree object: what it says about its branches, their leaves and where their baskets lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grid.rootio.format.objects import ObjectWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grid.rootio.format.blocks import Compression
+    from grid.rootio.format.leaves import Leaf
+
+__all__ = ["BranchBooks", "TreeBooks", "tree_bytes"]
+
+_IO_FEATURES = 0x1AA12F10
+#: ROOT's defaults: where a tree stops being filled, and the entries that estimates use.
+_MANY = 1_000_000_000_000
+_ESTIMATE = 1_000_000
+_AUTO_SAVE = -300_000_000
+_AUTO_FLUSH = -30_000_000
+#: The room for entry offsets that a basket starts with.
+OFFSETS = 1000
+#: "An entry's objects do not refer to each other", as every branch of ours can say.
+_PLAIN = 0x400000
+
+
+@dataclass(slots=True)
+class BranchBooks:
+    """What a branch has stored so far; one item of the three lists per basket."""
+
+    leaf: Leaf
+    counts_others: bool = False
+    nbytes: list[int] = field(default_factory=list)
+    entries: list[int] = field(default_factory=list)
+    seeks: list[int] = field(default_factory=list)
+    total_bytes: int = 0
+    packed_bytes: int = 0
+    smallest: int = 0
+    largest: int = 0
+
+
+@dataclass(slots=True)
+class TreeBooks:
+    """What a tree has stored so far; ``clusters`` are the entries of each cluster."""
+
+    name: str
+    title: str
+    basket_bytes: int
+    branches: list[BranchBooks]
+    clusters: list[int] = field(default_factory=list)
+    entries: int = 0
+
+
+def tree_bytes(books: TreeBooks, compression: Compression, key_length: int) -> bytes:
+    """Return the serialised TTree for a key of this length."""
+    out = ObjectWriter(key_length)
+    by_name = {branch.leaf.branch.name: branch for branch in books.branches}
+    total = sum(branch.total_bytes for branch in books.branches)
+    packed = sum(branch.packed_bytes for branch in books.branches)
+    ends, sizes = _cluster_ranges(books.clusters)
+    with out.version(20):
+        out.named(books.name, books.title)
+        with out.version(2):
+            out.pack("hhh", 602, 1, 1)
+        with out.version(2):
+            out.pack("hh", 0, 1001)
+        with out.version(2):
+            out.pack("hhf", 1, 1, 1.0)
+        out.pack("qqqqqd", books.entries, total, packed, 0, packed, 1.0)
+        out.pack("iiiiI", 0, 25, 0, OFFSETS, len(ends))
+        out.pack("qqqq", _MANY, _MANY, 0, _AUTO_SAVE)
+        out.pack("qq", books.clusters[-1] if books.clusters else _AUTO_FLUSH, _ESTIMATE)
+        for array in (ends, sizes):
+            out.pack("B", int(bool(array)))
+            out.data += np.array(array, ">i8").tobytes()
+        _io_features(out)
+        out.array_of(
+            [partial(_branch, out, branch, books, compression, by_name) for branch in books.branches]
+        )
+        out.array_of([partial(_leaf, out, branch, by_name) for branch in books.branches])
+        out.null()  # aliases
+        out.pack("ii", 0, 0)  # index values, index
+        for _ in ("tree index", "friends", "user info", "branch references"):
+            out.null()
+    return bytes(out.data)
+
+
+def _cluster_ranges(clusters: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return last entries and cluster sizes of the ranges before the last cluster, which is implicit."""
+    ends: list[int] = []
+    sizes: list[int] = []
+    at = 0
+    for size in clusters[:-1]:
+        at += size
+        if sizes and sizes[-1] == size:
+            ends[-1] = at - 1
+        else:
+            ends.append(at - 1)
+            sizes.append(size)
+    return ends, sizes
+
+
+def _io_features(out: ObjectWriter) -> None:
+    with out.version(0):
+        out.pack("IB", _IO_FEATURES, 0)
+
+
+def _branch(
+    out: ObjectWriter,
+    books: BranchBooks,
+    tree: TreeBooks,
+    compression: Compression,
+    by_name: dict[str, BranchBooks],
+) -> None:
+    leaf = books.leaf
+
+    def body() -> None:
+        if not leaf.object_class:
+            _plain_branch(out, books, tree, compression, by_name)
+            return
+        with out.version(10):
+            _plain_branch(out, books, tree, compression, by_name)
+            for name in (leaf.object_class, "", ""):
+                out.text(name)
+            # a string has no collection's proxy, which its type tells
+            kind = 0 if leaf.branch.jagged else -1
+            out.pack("Ihiiii", leaf.checksum, leaf.class_version, -1, kind, -1, 0)
+            out.null()
+            out.null()
+
+    kind = "TBranchElement" if leaf.object_class else "TBranch"
+    out.object(("branch", leaf.branch.name), kind, body)
+
+
+def _plain_branch(
+    out: ObjectWriter,
+    books: BranchBooks,
+    tree: TreeBooks,
+    compression: Compression,
+    by_name: dict[str, BranchBooks],
+) -> None:
+    leaf = books.leaf
+    count = len(books.seeks)
+    room = max(10, count + 1)
+    nbytes, entries, seeks = np.zeros(room, ">i4"), np.zeros(room, ">i8"), np.zeros(room, ">i8")
+    nbytes[:count] = books.nbytes
+    np.cumsum(books.entries, out=entries[1 : count + 1])
+    seeks[:count] = books.seeks
+    with out.version(13):
+        out.named(leaf.branch.name, leaf.branch.title, bits=_PLAIN)
+        with out.version(2):
+            out.pack("hh", 0, 1001)
+        out.pack("iii", compression.word, tree.basket_bytes, 0 if leaf.fixed else OFFSETS)
+        out.pack("iq", count, tree.entries)
+        _io_features(out)
+        out.pack("iIi", 0, room, 0)
+        out.pack("qqqq", tree.entries, 0, books.total_bytes, books.packed_bytes)
+        out.array_of([])
+        out.array_of([partial(_leaf, out, books, by_name)])
+        out.array_of([])
+        for array in (nbytes, entries, seeks):
+            out.pack("B", 1)
+            out.data += array.tobytes()
+        out.text("")
+
+
+def _leaf(out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]) -> None:
+    leaf = books.leaf
+
+    def body() -> None:
+        with out.version(1):
+            with out.version(2):
+                out.named(leaf.branch.name, leaf.title)
+                length = max(leaf.length, books.largest) if leaf.leaf_class == "TLeafC" else leaf.length
+                size = leaf.branch.dtype.itemsize if leaf.letter else 0
+                out.pack("iii??", length, size, 0, books.counts_others, leaf.unsigned)
+                if leaf.branch.counter is None:
+                    out.null()
+                else:
+                    _leaf(out, by_name[leaf.branch.counter], by_name)
+            if leaf.letter:
+                out.pack(leaf.letter * 2, *_limits(leaf, books))
+            else:
+                out.pack("ii", -1, -1)
+
+    out.object(("leaf", leaf.branch.name), leaf.leaf_class, body)
+
+
+def _limits(leaf: Leaf, books: BranchBooks) -> tuple[Any, Any]:
+    """Minimum and maximum, in the range of the leaf's own (signed) type."""
+    if leaf.leaf_class in {"TLeafF", "TLeafD", "TLeafO"}:
+        return (0, 0)
+    bits = 8 * (4 if leaf.letter == "i" else leaf.branch.dtype.itemsize)
+    top = (1 << (bits - 1)) - 1
+    return min(books.smallest, top), min(books.largest, top)
