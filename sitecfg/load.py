@@ -29,7 +29,7 @@ PREFIX: Final = "MDCGRID_"
 DEFAULTS: Final = "defaults.toml"
 #: Variables of ours that are no settings; every other ``MDCGRID_*`` must be the name of a key.
 OTHER_VARIABLES: Final = frozenset(
-    {"MDCGRID_HOME", "MDCGRID_SITE", "MDCGRID_GATEWAY", "MDCGRID_REAL_DATA", "MDCGRID_BENCH_SCALE"}
+    PREFIX + name for name in ("BENCH_SCALE", "GATEWAY", "HOME", "PAYLOAD", "REAL_DATA", "SITE", "TRACEBACK")
 )
 
 

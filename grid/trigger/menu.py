@@ -1,0 +1,104 @@
+"""Menus: the path names that a file or a table knows, and what globs match among them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from sitecfg import names
+from sitecfg.errors import TriggerTableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["MENU_PREFIX", "Menu", "families", "listed", "menu_hash"]
+
+#: What the branches of trigger paths begin with, unless a recipe says otherwise.
+MENU_PREFIX: Final = "HLT_"
+#: The family of what has none of its own.
+OTHER: Final = "Other"
+_ANY_VERSION: Final = "_v*"
+_VERSION: Final = re.compile(r"_v[0-9]+\Z", re.ASCII)
+_WILD: Final = re.compile(r"[*?\[\]]")
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[A-Z]", re.ASCII)
+
+
+class Menu:
+    """The path names of a menu, sorted, with what each glob matches among them.
+
+    Raises
+    ------
+    TriggerTableError
+        A path is named twice.
+    """
+
+    def __init__(self, paths: Iterable[str], label: str) -> None:
+        self.paths = sorted(paths)
+        twice = [path for path, count in Counter(self.paths).items() if count > 1]
+        if twice:
+            raise TriggerTableError(f"the menu names a path twice: {listed(twice)}", where=label)
+        self._found: dict[str, list[str]] = {}
+
+    def match(self, glob: str) -> list[str]:
+        """Return the paths that a glob matches, sorted."""
+        if glob not in self._found:
+            self._found[glob] = self._match(glob)
+        return self._found[glob]
+
+    def _match(self, glob: str) -> list[str]:
+        stem = glob.removesuffix(_ANY_VERSION)
+        literal = _WILD.split(stem, maxsplit=1)[0]
+        # Only names that begin like the glob are looked at: a thousand globs over a thousand paths stay quick.
+        start = bisect_left(self.paths, literal)
+        matches = re.compile(fnmatch.translate(stem)).match
+        found = []
+        for path in self.paths[start:]:
+            if not path.startswith(literal):
+                break
+            if matches(path if stem == glob else _VERSION.sub("", path)):
+                found.append(path)
+        return found
+
+    def matches(self, globs: Iterable[str]) -> set[str]:
+        """Return the paths that any of the globs matches."""
+        return {path for glob in globs for path in self.match(glob)}
+
+    def near(self, glob: str) -> list[str]:
+        """Return the paths that look like a glob that matches none."""
+        return names.near(_WILD.sub("", glob.removesuffix(_ANY_VERSION)), self.paths)
+
+
+def families(
+    paths: Iterable[str], *, prefix: str = MENU_PREFIX, limit: int = 8
+) -> dict[str, tuple[str, ...]]:
+    """Group paths by the leading word of their names: ``HLT_DoubleEle25`` -> ``Double``, ``HLT_PFHT430`` -> ``PFHT``.
+
+    When there are more than ``limit`` words, those with the most paths keep a group each and the rest goes to
+    ``Other``. Every path is in exactly one group; groups are sorted by name, ``Other`` last.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(set(paths)):
+        word = _WORD.match(path.removeprefix(prefix).lstrip("_"))
+        groups[word.group() if word and word.group() != names.UNMERGED else OTHER].append(path)
+    rest = groups.pop(OTHER, [])
+    ranked = sorted(groups, key=lambda word: (-len(groups[word]), word))
+    kept = ranked if len(ranked) + bool(rest) <= limit else ranked[: limit - 1]
+    rest += [path for word in groups if word not in kept for path in groups[word]]
+    answer = {word: tuple(groups[word]) for word in sorted(kept)}
+    return answer | ({OTHER: tuple(sorted(rest))} if rest else {})
+
+
+def menu_hash(paths: Iterable[str]) -> str:
+    """Return the sha256 of a menu's names, whatever their order; 64 hex digits."""
+    return sha256(json.dumps(sorted(paths)).encode()).hexdigest()
+
+
+def listed(paths: Sequence[str], limit: int = 10) -> str:
+    """Write the first names of a list and how many more there are."""
+    more = f" and {len(paths) - limit} more" if len(paths) > limit else ""
+    return ", ".join(paths[:limit]) + more
