@@ -14,9 +14,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from grid.rootio.checksums import checksum_file
+from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.format.blocks import Compression, pack
 from grid.rootio.format.keys import BIG, Key, key_length
 from grid.rootio.format.objects import ObjectWriter, text
@@ -44,13 +44,8 @@ _NO_DATE = (1 << 22) | (1 << 17)
 _NAME = b"mdcgrid.root"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What was written: size, adler32 (8 hex digits) and XXH3-128 (32 hex digits)."""
-
-    bytes: int
-    adler32: str
-    xxh3: str
+#: What was written: size, adler32 and XXH3-128.
+Written: TypeAlias = Checksums
 
 
 @dataclass(slots=True)
@@ -247,7 +242,7 @@ class Sink:
         sums = checksum_file(self.path)
         if (sums.bytes, sums.adler32) != (self._out.position, f"{adler:08x}"):
             raise CorruptFile("the file reads back differently from what was written", where=str(self.path))
-        return Written(sums.bytes, sums.adler32, sums.xxh3)
+        return sums
 
     def _directory(self, path: str) -> _Directory:
         known = self._directories.get(path)
