@@ -8,13 +8,14 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from sitecfg import names
 from sitecfg.errors import TriggerTableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["MENU_PREFIX", "Menu", "families", "listed", "menu_hash"]
 
@@ -25,7 +26,8 @@ OTHER: Final = "Other"
 _ANY_VERSION: Final = "_v*"
 _VERSION: Final = re.compile(r"_v[0-9]+\Z", re.ASCII)
 _WILD: Final = re.compile(r"[*?\[\]]")
-_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[A-Z]", re.ASCII)
+# "AK8PFJet" and "L1SingleMu" begin with AK8 and L1; "HT430" with HT.
+_WORD: Final = re.compile(r"[A-Z]{1,2}[0-9](?![0-9])|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[A-Z]", re.ASCII)
 
 
 class Menu:
@@ -53,14 +55,13 @@ class Menu:
     def _match(self, glob: str) -> list[str]:
         stem = glob.removesuffix(_ANY_VERSION)
         literal = _WILD.split(stem, maxsplit=1)[0]
+        fits = _test(stem, literal)
         # Only names that begin like the glob are looked at: a thousand globs over a thousand paths stay quick.
-        start = bisect_left(self.paths, literal)
-        matches = re.compile(fnmatch.translate(stem)).match
         found = []
-        for path in self.paths[start:]:
+        for path in islice(self.paths, bisect_left(self.paths, literal), None):
             if not path.startswith(literal):
                 break
-            if matches(path if stem == glob else _VERSION.sub("", path)):
+            if fits(path if stem == glob else _VERSION.sub("", path)):
                 found.append(path)
         return found
 
@@ -71,6 +72,15 @@ class Menu:
     def near(self, glob: str) -> list[str]:
         """Return the paths that look like a glob that matches none."""
         return names.near(_WILD.sub("", glob.removesuffix(_ANY_VERSION)), self.paths)
+
+
+def _test(glob: str, literal: str) -> Callable[[str], object]:
+    """Return what tells whether a name that begins with the glob's literal part fits all of it."""
+    if glob == literal:
+        return glob.__eq__
+    if glob == f"{literal}*":
+        return bool
+    return re.compile(fnmatch.translate(glob)).match
 
 
 def families(
