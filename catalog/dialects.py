@@ -1,0 +1,79 @@
+"""The only file that knows which database stands behind the catalog.
+
+Everything else is SQL that SQLite and PostgreSQL understand alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+#: How each database is asked for its clock, in Unix seconds.
+CLOCKS = {
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)",
+}
+
+
+def configure(engine: Engine, *, busy_s: float) -> None:
+    """Make SQLite keep what it commits, check foreign keys, and take its write lock when a write begins.
+
+    A transaction that begins deferred and then writes fails with SQLITE_BUSY whatever the timeout is, so
+    the driver's own transaction handling is switched off and ``BEGIN`` is spelled here.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={int(busy_s * 1000)}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-65536",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def clock_of(engine: Engine) -> str:
+    """Return the query that asks this database for its clock."""
+    return CLOCKS[engine.dialect.name]
+
+
+def skip_locked(tx: Connection, query: Select[Any]) -> Select[Any]:
+    """Let `query` take row locks and pass over rows that another claimer holds.
+
+    SQLite needs neither: its writers come one after the other.
+    """
+    return query.with_for_update(skip_locked=True) if tx.dialect.name == "postgresql" else query
+
+
+def insert_missing(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert the rows whose keys aren't there yet; leave the others alone."""
+    if not rows:
+        return
+    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    tx.execute(make(table).on_conflict_do_nothing(), rows)
+
+
+def analyze(tx: Connection) -> None:
+    """Let the database look at its tables, so that it picks the right indexes after much was added."""
+    tx.execute(text("ANALYZE"))

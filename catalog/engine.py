@@ -1,0 +1,164 @@
+"""Open a catalog, and the two kinds of transactions that it gives: reading and writing."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from catalog import dialects, revision
+from sitecfg.errors import ConfigError, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+#: Longest wait for another writer, in seconds.
+BUSY_S = 60.0
+
+
+class Catalog:
+    """A catalog that is open. Thread-safe; open one per process.
+
+    Parameters
+    ----------
+    engine
+        Where the rows are.
+    clock
+        The query that gives the time, in Unix seconds; the database's own clock when absent. This is the
+        one place where a test puts another clock in.
+    """
+
+    def __init__(self, engine: Engine, *, clock: str | None = None) -> None:
+        self.engine = engine
+        self._clock = clock or dialects.clock_of(engine)
+        # Threads of one process wait for each other here, in turn: SQLite's own waiting is a lottery.
+        self._turn = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, clock: str | None = None) -> Self:
+        """Open the catalog at `url`, a SQLAlchemy database URL.
+
+        Idempotent; makes nothing.
+
+        Raises
+        ------
+        NotFound
+            There is no catalog at this place.
+        SchemaRevision
+            Its tables are of another revision than this software; the error says which command mends it.
+        ConfigError
+            The URL can't be understood.
+        """
+        path = sqlite_path(url)
+        if path is not None and not path.is_file():
+            raise NotFound("there is no catalog", where=str(path), todo="make one with: grid init")
+        catalog = cls(_engine(url), clock=clock)
+        try:
+            with catalog.read() as tx:
+                revision.check(tx, url)
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a transaction that sees one moment of the catalog. Waits for nobody; writes nothing."""
+        with (
+            self.engine.connect() as connection,
+            connection.execution_options(reading=True, clock=self._clock) as tx,
+            tx.begin(),
+        ):
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a transaction that is durable when the block ends, and undone when it raises.
+
+        On SQLite the block holds the one write lock: keep it short, and never run a job inside. Waits for
+        other writers up to a minute.
+        """
+        if self.engine.dialect.name == "sqlite":
+            with self._turn:
+                yield from self._write()
+        else:
+            yield from self._write()
+
+    def _write(self) -> Iterator[Connection]:
+        with (
+            self.engine.connect() as connection,
+            connection.execution_options(clock=self._clock) as tx,
+            tx.begin(),
+        ):
+            yield tx
+
+    def close(self) -> None:
+        """Close all connections. Idempotent."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def now(tx: Connection) -> float:
+    """Return the database's time in Unix seconds: the only clock that enters a decision."""
+    return float(tx.execute(text(tx.get_execution_options()["clock"])).scalar_one())
+
+
+def create(url: str) -> None:
+    """Make the catalog at `url`, or bring an older one up to this software's revision.
+
+    Idempotent: a catalog that is up to date is left alone. All of it happens in one transaction, so that a
+    kill leaves the catalog as it was. Blocks while another process does the same.
+
+    Raises
+    ------
+    SchemaRevision
+        The catalog was made by newer software.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with Catalog(_engine(url)) as catalog, catalog.write() as tx:
+        revision.upgrade(tx, url)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the file of a SQLite catalog; None when `url` names a database server."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(
+            "this is no database URL", where=url, todo="write sqlite:////absolute/path/catalog.sqlite"
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise ConfigError(
+            "the catalog must be a file", where=url, todo="write sqlite:////absolute/path/catalog.sqlite"
+        )
+    return Path(parsed.database)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(f"this database can't be used: {error}", where=url) from error
+    if engine.dialect.name not in dialects.CLOCKS:
+        raise ConfigError(
+            f"the catalog can't be kept in {engine.dialect.name}", where=url, todo="use sqlite or postgresql"
+        )
+    dialects.configure(engine, busy_s=BUSY_S)
+    return engine

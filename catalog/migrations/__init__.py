@@ -1,0 +1,1 @@
+"""Ordered changes of the tables; they travel inside the wheel."""

@@ -1,0 +1,211 @@
+"""Productions: submit one, give it inputs, change its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, exists, func, insert, select, update
+
+from catalog import find, jobs, triggers
+from catalog.batches import ROWS, batches
+from catalog.dialects import insert_missing
+from catalog.engine import now
+from catalog.rows import Production
+from catalog.schema_files import file
+from catalog.schema_work import job, job_input, production, production_input
+from catalog.states import JobState, Kind, ProductionState
+from sitecfg.errors import NotFound, RecipeChanged, UsageError
+from sitecfg.names import Name, near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+_COLUMNS = [production.c[name] for name in Production.__slots__]
+
+
+def submit_production(
+    tx: Connection,
+    scope: str,
+    name: str,
+    *,
+    recipe: Mapping[str, Any],
+    recipe_hash: str,
+    script_hash: str | None = None,
+    trigger_table: int | None = None,
+    shared: Mapping[str, Mapping[str, Any]] | None = None,
+    priority: int = 0,
+) -> Production:
+    """Make a production, active at once; its trigger table becomes immutable.
+
+    Idempotent: the same name with the same recipe is the same production. Inputs, output datasets and jobs
+    are added by calls of their own, in the same transaction or later.
+
+    Parameters
+    ----------
+    shared
+        By kind of job, what all jobs of that kind are told; each job's own spec is laid over it.
+
+    Raises
+    ------
+    RecipeChanged
+        A production of this name exists with another recipe (or scope); ``facts["recipe"]`` is the old one.
+    """
+    Name(scope, name)
+    found = _find(tx, name)
+    if found is not None:
+        if (found.scope, found.recipe_hash) != (scope, recipe_hash):
+            changed = sorted(
+                key for key in {*found.recipe, *recipe} if found.recipe.get(key) != recipe.get(key)
+            )
+            raise RecipeChanged(
+                f"the production exists with another {'scope' if found.scope != scope else 'recipe'}"
+                + (f": {', '.join(changed)} differ" if changed else ""),
+                where=name,
+                todo="give the changed production another name",
+                changed=changed,
+                recipe=dict(found.recipe),
+            )
+        return found
+    if trigger_table is not None:
+        triggers.freeze(tx, trigger_table)
+    at = now(tx)
+    tx.execute(
+        insert(production).values(
+            scope=scope,
+            name=name,
+            state=ProductionState.ACTIVE,
+            priority=priority,
+            recipe=dict(recipe),
+            recipe_hash=recipe_hash,
+            script_hash=script_hash,
+            trigger_table=trigger_table,
+            shared={kind: dict(told) for kind, told in (shared or {}).items()},
+            created=at,
+            changed=at,
+        )
+    )
+    return get(tx, name)
+
+
+def get(tx: Connection, name: str) -> Production:
+    """Return a production by its name.
+
+    Raises
+    ------
+    NotFound
+        There is none; near names are listed.
+    """
+    found = _find(tx, name)
+    if found is None:
+        alike = near(name, [one.name for one in productions(tx)])
+        raise NotFound(
+            "there is no such production",
+            where=name,
+            todo=f"did you mean {', '.join(alike)}?" if alike else "list them with: grid status",
+        )
+    return found
+
+
+def productions(tx: Connection, *, state: ProductionState | None = None) -> list[Production]:
+    """Return every production, or those in a state, oldest first."""
+    query = select(*_COLUMNS).order_by(production.c.id)
+    if state is not None:
+        query = query.where(production.c.state == state)
+    return [Production(*row) for row in tx.execute(query)]
+
+
+def set_production_state(
+    tx: Connection, production_id: int, state: ProductionState, *, why: str | None = None
+) -> bool:
+    """Change a production's state, with a reason for people. Idempotent; says whether it changed.
+
+    Cancelled is for ever: use :func:`cancel_production`, which gives up the jobs too.
+    """
+    changed = tx.execute(
+        update(production)
+        .where(
+            production.c.id == production_id,
+            production.c.state != ProductionState.CANCELLED,
+            (production.c.state != state) | (func.coalesce(production.c.why, "") != (why or "")),
+        )
+        .values(state=state, why=why, changed=now(tx))
+    )
+    return bool(changed.rowcount)
+
+
+def cancel_production(tx: Connection, production_id: int, why: str) -> list[int]:
+    """Give a production up, with all its jobs that aren't done. Idempotent; what was committed stays.
+
+    Returns
+    -------
+    list of int
+        The jobs that were cancelled.
+    """
+    live = list(
+        tx.execute(
+            select(job.c.id).where(
+                job.c.production == production_id,
+                job.c.state.in_((JobState.READY, JobState.LEASED, JobState.HELD)),
+            )
+        ).scalars()
+    )
+    cancelled = jobs.cancel(tx, live, why)
+    set_production_state(tx, production_id, ProductionState.CANCELLED, why=why)
+    return cancelled
+
+
+def add_inputs(tx: Connection, production_id: int, inputs: Iterable[int]) -> None:
+    """Make files inputs of a production. Idempotent; meant for any number of files at once."""
+    for piece in batches(inputs, ROWS):
+        insert_missing(tx, production_input, [{"production": production_id, "file": one} for one in piece])
+
+
+def add_dataset_inputs(tx: Connection, production_id: int, dataset_id: int) -> int:
+    """Make every file of a dataset an input of a production. Idempotent; returns how many were new."""
+    chosen = select(file.c.id).where(file.c.dataset == dataset_id)
+    missing = list(
+        tx.execute(
+            chosen.where(
+                ~exists().where(
+                    production_input.c.production == production_id, production_input.c.file == file.c.id
+                )
+            ).order_by(file.c.id)
+        ).scalars()
+    )
+    add_inputs(tx, production_id, missing)
+    return len(missing)
+
+
+def drop_input(tx: Connection, production_id: int, file_id: int, why: str) -> None:
+    """Take a file out of a production, as an operator decides about a duplicate or a bad file. Idempotent.
+
+    Its jobs, and the comparisons that it is part of, are cancelled.
+
+    Raises
+    ------
+    UsageError
+        The file has been processed already.
+    """
+    mine = select(job.c.id, job.c.kind, job.c.state).where(
+        job.c.production == production_id,
+        job.c.id.in_(select(job_input.c.job).where(job_input.c.file == file_id)),
+    )
+    found = tx.execute(mine).all()
+    if any(row.kind == Kind.PROCESS and row.state == JobState.DONE for row in found):
+        raise UsageError(
+            "the production has processed the file already",
+            where=str(find.files_by_id(tx, [file_id])[file_id]),
+        )
+    jobs.cancel(tx, [row.id for row in found], why)
+    tx.execute(
+        delete(production_input).where(
+            production_input.c.production == production_id, production_input.c.file == file_id
+        )
+    )
+
+
+def _find(tx: Connection, name: str) -> Production | None:
+    row = tx.execute(select(*_COLUMNS).where(production.c.name == name)).one_or_none()
+    return None if row is None else Production(*row)

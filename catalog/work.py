@@ -1,0 +1,430 @@
+"""The ledger: who may work on which job, and what became of it.
+
+A job is claimed (its epoch rises), begun with a start token of that one physical run, renewed, and committed
+or failed. Epoch *and* start token fence every later call: of two runs of one job only one can ever commit,
+and a run whose lease was given to another changes nothing.
+
+A lease that ran out and was reaped, but not claimed by anybody yet, is still its holder's: renewing or
+committing it is accepted. So an outage of the ledger that is longer than a lease costs no finished work.
+
+All times are the database's. Every function takes an open write transaction first; the effects last if and
+only if that transaction does. Blocking: none beyond the transaction itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, insert, select, true, update
+
+from catalog import effects, files, results
+from catalog.dialects import skip_locked
+from catalog.engine import now
+from catalog.leases import Begun, Claim, Ended, Lease, Renewed
+from catalog.schema_work import attempt, job, job_spec, production
+from catalog.states import JobState, Outcome
+from sitecfg.errors import StaleLease
+from sitecfg.failures import Action, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Row
+
+    from sitecfg.failures import Rule
+
+__all__ = [
+    "Begun",
+    "Claim",
+    "Ended",
+    "Lease",
+    "Renewed",
+    "begin",
+    "claim",
+    "commit",
+    "fail",
+    "give_back",
+    "next_action_at",
+    "reap",
+    "renew",
+]
+
+
+def claim(
+    tx: Connection, *, cell: str, limit: int, lease_s: float, kinds: Sequence[str] | None = None
+) -> list[Claim]:
+    """Lease up to `limit` jobs that are due, highest priority first, then oldest first.
+
+    Not idempotent: a claim whose reply is lost runs out by itself after `lease_s` seconds.
+    """
+    at = now(tx)
+    due = select(job.c.id).where(job.c.state == JobState.READY, job.c.run_at <= at)
+    if kinds is not None:
+        due = due.where(job.c.kind.in_(kinds))
+    due = skip_locked(tx, due.order_by(job.c.priority.desc(), job.c.id).limit(limit))
+    picked = due.cte("picked")
+    claimed = tx.execute(
+        update(job)
+        .where(job.c.id == picked.c.id)
+        .values(
+            state=JobState.LEASED,
+            epoch=job.c.epoch + 1,
+            runner=None,
+            worker=None,
+            lease_until=at + lease_s,
+            cell=cell,
+        )
+        .returning(job.c.id, job.c.epoch, job.c.kind, job.c.production, job.c.priority)
+    )
+    rows = sorted(claimed, key=lambda row: (-row.priority, row.id))
+    return [Claim(row.id, row.epoch, row.kind, row.production) for row in rows]
+
+
+def begin(
+    tx: Connection,
+    lease: Lease,
+    *,
+    host: str,
+    worker: str,
+    lease_s: float,
+    pid: int | None = None,
+) -> Begun:
+    """Bind a claim to one physical run by its start token, and say what there is to do.
+
+    Idempotent for the same start token. The first token wins: a second start of the same claim, such as one
+    that Dask makes by itself, is refused.
+
+    Raises
+    ------
+    StaleLease
+        Another run began this claim, or the claim ran out and the job was claimed again.
+    """
+    at = now(tx)
+    changed = tx.execute(
+        update(job)
+        .where(
+            job.c.id == lease.job,
+            job.c.epoch == lease.epoch,
+            job.c.state == JobState.LEASED,
+            job.c.runner.is_(None),
+        )
+        .values(runner=lease.runner, worker=worker, lease_until=at + lease_s)
+        .returning(job.c.cell)
+    ).one_or_none()
+    if changed is not None:
+        tx.execute(
+            insert(attempt).values(
+                job=lease.job,
+                epoch=lease.epoch,
+                runner=lease.runner,
+                cell=changed.cell,
+                worker=worker,
+                host=host,
+                pid=pid,
+                started=at,
+                outcome=Outcome.RUNNING,
+            )
+        )
+    elif lease not in renew(tx, [lease], lease_s=lease_s).kept:
+        raise _stale(lease, "it can't be begun")
+    row = tx.execute(
+        select(job.c.kind, job_spec.c.key, job_spec.c.spec, production.c.name, production.c.shared)
+        .join_from(job, job_spec, job_spec.c.job == job.c.id)
+        .join(production, production.c.id == job.c.production, isouter=True)
+        .where(job.c.id == lease.job)
+    ).one()
+    spec = {**(row.shared or {}).get(row.kind, {}), **row.spec}
+    inputs = tuple(effects.inputs_of(tx, lease.job))
+    return Begun(lease.job, lease.epoch, lease.runner, row.kind, row.name, row.key, spec, inputs)
+
+
+def renew(tx: Connection, leases: Iterable[Lease], *, lease_s: float) -> Renewed:
+    """Extend leases to `lease_s` seconds from now; meant for all leases of a worker at once. Idempotent."""
+    until = now(tx) + lease_s
+    kept: list[Lease] = []
+    lost: list[Lease] = []
+    for lease in leases:
+        (kept if _extend(tx, lease, until) else lost).append(lease)
+    return Renewed(tuple(kept), tuple(lost))
+
+
+def commit(tx: Connection, lease: Lease, result: Mapping[str, Any]) -> Ended:
+    """Write the result of a run, its effects on files and books, and the end of the job, all at once.
+
+    Idempotent: the same run committing the same result again is told so. A result that shows an input to be
+    unusable (events twice, one file under two names) is kept too: the job is then held, and says why.
+
+    Raises
+    ------
+    StaleLease
+        The lease is another's now. The run deletes its own files, and only those.
+    ClosureError, OutputExists, UsageError
+        The result is refused; the transaction must be undone and the attempt be failed.
+    """
+    digest = results.digest(result)
+    row = tx.execute(
+        update(job)
+        .where(_held_by(lease))
+        .values(state=JobState.DONE, lease_until=None)
+        .returning(job.c.kind, job.c.production)
+    ).one_or_none()
+    if row is None:
+        return _committed_before(tx, lease, digest)
+    verdict = effects.apply(tx, row.kind, row.production, lease, result)
+    reported = results.read(results.Report, result)
+    tx.execute(
+        update(attempt)
+        .where(attempt.c.job == lease.job, attempt.c.epoch == lease.epoch)
+        .values(
+            ended=now(tx),
+            outcome=Outcome.REFUSED if verdict.failure else Outcome.DONE,
+            failure=verdict.failure,
+            message=verdict.why,
+            digest=digest,
+            notes=list(reported.notes),
+            **reported.measured.model_dump(),
+        )
+    )
+    if verdict.failure:
+        tx.execute(update(job).where(job.c.id == lease.job).values(state=JobState.HELD))
+    tx.execute(
+        update(job_spec).where(job_spec.c.job == lease.job).values(failure=verdict.failure, why=verdict.why)
+    )
+    return Ended(lease.job, JobState.HELD if verdict.failure else JobState.DONE, verdict.failure, verdict.why)
+
+
+def fail(
+    tx: Connection,
+    lease: Lease,
+    failure: str,
+    message: str,
+    *,
+    measured: Mapping[str, Any] | None = None,
+    last_lines: str = "",
+    blamed: str | None = None,
+    rules: Mapping[str, Rule] | None = None,
+) -> Ended:
+    """Record that a run failed, and decide by the failure catalogue: try again later, hold, or quarantine.
+
+    Idempotent: told again, it answers with the job's present state.
+
+    Parameters
+    ----------
+    failure
+        Class of the failure, a key of the failure catalogue.
+    blamed
+        Logical name (or URL) of the input that is at fault; needless when there is only one input.
+    rules
+        The failure catalogue with the site's changes; the shipped one by default.
+
+    Raises
+    ------
+    StaleLease
+        The lease is another's now.
+    """
+    at = now(tx)
+    kind = tx.execute(
+        update(job)
+        .where(_held_by(lease))
+        .values(state=JobState.READY, lease_until=None, runner=None, worker=None, run_at=at)
+        .returning(job.c.kind)
+    ).scalar_one_or_none()
+    if kind is None:
+        return _failed_before(tx, lease)
+    tx.execute(
+        update(attempt)
+        .where(attempt.c.job == lease.job, attempt.c.epoch == lease.epoch)
+        .values(
+            ended=at,
+            outcome=Outcome.FAILED,
+            failure=failure,
+            message=message,
+            last_lines=last_lines,
+            **results.read(results.Measured, measured or {}).model_dump(),
+        )
+    )
+    decision = decide(failure, _failures(tx, lease.job, failure), rules)
+    if decision.action is Action.RETRY:
+        run_at = at + decision.delay_s
+        tx.execute(update(job).where(job.c.id == lease.job).values(run_at=run_at))
+        state = JobState.READY
+    else:
+        run_at = None
+        tx.execute(update(job).where(job.c.id == lease.job).values(state=JobState.HELD))
+        state = JobState.HELD
+        if decision.action is Action.QUARANTINE:
+            _quarantine(tx, lease.job, message, blamed)
+    tx.execute(update(job_spec).where(job_spec.c.job == lease.job).values(failure=failure, why=message))
+    return Ended(lease.job, state, failure, message, run_at)
+
+
+def give_back(tx: Connection, leases: Iterable[Lease] = (), *, worker: str | None = None) -> list[int]:
+    """Make jobs ready again at once, whose runs have certainly ended. Idempotent.
+
+    Parameters
+    ----------
+    leases
+        Runs that stopped by themselves, as at a shutdown, and claims that nobody began (without a runner).
+    worker
+        A worker that was seen to die with its payloads: all its leases.
+
+    Returns
+    -------
+    list of int
+        The jobs that are ready again.
+    """
+    jobs: list[int] = []
+    for one in leases:
+        runner = job.c.runner == one.runner if one.runner else job.c.runner.is_(None)
+        jobs += _release(tx, and_(job.c.id == one.job, job.c.epoch == one.epoch, runner), None)
+    if worker is not None:
+        jobs += _release(tx, job.c.worker == worker, "killed")
+    return jobs
+
+
+def reap(tx: Connection) -> list[int]:
+    """Make jobs ready again whose leases ran out. Idempotent.
+
+    Such a job was not at fault: this never holds it. Until somebody claims it, its old run may still renew
+    or commit.
+
+    Returns
+    -------
+    list of int
+        The jobs that are ready again.
+    """
+    at = now(tx)
+    over = skip_locked(tx, select(job.c.id).where(job.c.state == JobState.LEASED, job.c.lease_until < at))
+    late = over.cte("late")
+    reaped = tx.execute(
+        update(job)
+        .where(job.c.id == late.c.id)
+        .values(state=JobState.READY, lease_until=None, run_at=at)
+        .returning(job.c.id, job.c.epoch)
+    ).all()
+    for row in reaped:
+        _end_attempt(tx, row.id, row.epoch, Outcome.LOST, "lease", at)
+    return [row.id for row in reaped]
+
+
+def next_action_at(tx: Connection) -> float | None:
+    """Return when the ledger has something to do by itself next: a job is due, or a lease runs out.
+
+    In Unix seconds, not before now; None when no job waits for time to pass.
+    """
+    at = now(tx)
+    ready = job.c.state == JobState.READY
+    if tx.execute(select(true()).where(select(job.c.id).where(ready, job.c.run_at <= at).exists())).scalar():
+        return at
+    times = [
+        tx.execute(select(func.min(job.c.run_at)).where(ready)).scalar(),
+        tx.execute(select(func.min(job.c.lease_until)).where(job.c.state == JobState.LEASED)).scalar(),
+    ]
+    known = [one for one in times if one is not None]
+    return max(at, min(known)) if known else None
+
+
+def _held_by(lease: Lease) -> ColumnElement[bool]:
+    """Say that the run still has its job: leased to it, or reaped and claimed by nobody since."""
+    return and_(
+        job.c.id == lease.job,
+        job.c.epoch == lease.epoch,
+        job.c.runner == lease.runner,
+        job.c.state.in_((JobState.LEASED, JobState.READY)),
+    )
+
+
+def _extend(tx: Connection, lease: Lease, until: float) -> bool:
+    running = update(job).where(_held_by(lease), job.c.state == JobState.LEASED).values(lease_until=until)
+    if tx.execute(running).rowcount:
+        return True
+    reaped = update(job).where(_held_by(lease)).values(state=JobState.LEASED, lease_until=until)
+    if not tx.execute(reaped).rowcount:
+        return False
+    tx.execute(
+        update(attempt)
+        .where(attempt.c.job == lease.job, attempt.c.epoch == lease.epoch)
+        .values(outcome=Outcome.RUNNING, ended=None, failure=None)
+    )
+    return True
+
+
+def _release(tx: Connection, who: ColumnElement[bool], failure: str | None) -> list[int]:
+    at = now(tx)
+    released = tx.execute(
+        update(job)
+        .where(who, job.c.state == JobState.LEASED)
+        .values(state=JobState.READY, lease_until=None, runner=None, worker=None, run_at=at)
+        .returning(job.c.id, job.c.epoch)
+    ).all()
+    for row in released:
+        _end_attempt(tx, row.id, row.epoch, Outcome.RETURNED, failure, at)
+    return [row.id for row in released]
+
+
+def _end_attempt(
+    tx: Connection, number: int, epoch: int, outcome: Outcome, failure: str | None, at: float
+) -> None:
+    tx.execute(
+        update(attempt)
+        .where(attempt.c.job == number, attempt.c.epoch == epoch, attempt.c.outcome == Outcome.RUNNING)
+        .values(outcome=outcome, failure=failure, ended=at)
+    )
+
+
+def _failures(tx: Connection, number: int, failure: str) -> int:
+    """Count a job's failures of a class since an operator last freed it."""
+    return tx.execute(
+        select(func.count())
+        .join_from(attempt, job_spec, job_spec.c.job == attempt.c.job)
+        .where(
+            attempt.c.job == number,
+            attempt.c.failure == failure,
+            attempt.c.outcome == Outcome.FAILED,
+            attempt.c.epoch > job_spec.c.pardoned,
+        )
+    ).scalar_one()
+
+
+def _quarantine(tx: Connection, number: int, message: str, blamed: str | None) -> None:
+    """Mark the input at fault bad; with several inputs and none of them blamed, none is."""
+    inputs = effects.inputs_of(tx, number)
+    guilty = [one for one in inputs if blamed and blamed in (one.name, str(one), *one.urls)]
+    if not guilty and len(inputs) == 1:
+        guilty = inputs
+    for one in guilty:
+        files.mark_bad(tx, one.id, message, job=number)
+
+
+def _committed_before(tx: Connection, lease: Lease, digest: str) -> Ended:
+    before = _attempt(tx, lease)
+    if before is not None and before.digest == digest:
+        state = JobState.HELD if before.outcome == Outcome.REFUSED else JobState.DONE
+        return Ended(lease.job, state, before.failure, before.message, repeated=True)
+    raise _stale(lease, "its result can't be committed")
+
+
+def _failed_before(tx: Connection, lease: Lease) -> Ended:
+    before = _attempt(tx, lease)
+    if before is not None and before.outcome == Outcome.FAILED:
+        row = tx.execute(select(job.c.state, job.c.run_at).where(job.c.id == lease.job)).one()
+        return Ended(lease.job, row.state, before.failure, before.message, row.run_at, repeated=True)
+    raise _stale(lease, "its failure can't be recorded")
+
+
+def _attempt(tx: Connection, lease: Lease) -> Row[*tuple[Any, ...]] | None:
+    return tx.execute(
+        select(attempt.c.outcome, attempt.c.digest, attempt.c.failure, attempt.c.message).where(
+            attempt.c.job == lease.job, attempt.c.epoch == lease.epoch, attempt.c.runner == lease.runner
+        )
+    ).one_or_none()
+
+
+def _stale(lease: Lease, what: str) -> StaleLease:
+    return StaleLease(
+        f"the lease of epoch {lease.epoch} is not held by this run any more: {what}",
+        where=f"job {lease.job}",
+        todo="stop, and remove only the files of this run",
+        job=lease.job,
+        epoch=lease.epoch,
+    )
