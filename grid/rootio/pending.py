@@ -68,6 +68,7 @@ class Pending:
         self.key = key
         self.lengths = lengths
         self.name = branch.name
+        self.counter = branch.counter
         self.width = leaf.width or 1
         self._dtype = branch.dtype
         self._stored = np.dtype(np.uint8) if not leaf.width else branch.dtype.newbyteorder(">")
@@ -76,13 +77,17 @@ class Pending:
         self._parts: list[NDArray[Any]] = []
         self.nbytes = 0
 
-    def prepare(self, column: Column, entries: int) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    def prepare(
+        self, column: Column, entries: int, counts: Mapping[str, NDArray[np.int64]]
+    ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
         """Return the values to store and, for texts and objects, where each entry begins.
+
+        `counts` holds the offsets that each counter asks for.
 
         Raises
         ------
         SchemaMismatch
-            If the column is not of the branch's type, or of another length.
+            If the column is not of the branch's type or of another length, or not as its counter says.
         """
         values, offsets = column.values, column.offsets
         if values.dtype != self._dtype or values.shape[1:] != self._shape or len(offsets) != self._levels:
@@ -91,14 +96,16 @@ class Pending:
                 f"dimensions, but was given {values.dtype}{list(values.shape[1:])} with {len(offsets)}",
                 branch=self.name,
             )
-        sound = (len(offsets[0]) - 1 if offsets else len(values)) == entries
-        sizes = [len(level) - 1 for level in offsets[1:]] + [len(values)] if offsets else []
-        for level, below in zip(offsets, sizes, strict=True):
-            sound = sound and len(level) > 0 and level[0] == 0 and level[-1] == below
-            sound = sound and (level is offsets[0] or bool((level[1:] >= level[:-1]).all()))
+        if self.counter is not None:
+            wanted, given = counts[self.counter], offsets[0]
+            sound = given is wanted or (len(given) == len(wanted) and bool((given == wanted).all()))
+            sound = sound and len(values) == wanted[-1]
+        else:
+            sound = _fits(values, offsets, entries)
         if not sound:
             raise SchemaMismatch(
-                f"branch {self.name!r} was given a column whose lengths don't fit {entries} entries",
+                f"branch {self.name!r} was given a column whose lengths don't fit "
+                + (f"its counter {self.counter!r}" if self.counter else f"{entries} entries"),
                 branch=self.name,
             )
         leaf = self.books.leaf
@@ -145,6 +152,17 @@ class Pending:
             baskets.append(self.key.pack(data[places[start] : places[stop]], part, stop - start, compression))
             start = stop
         return baskets
+
+
+def _fits(values: NDArray[Any], offsets: tuple[NDArray[np.int64], ...], entries: int) -> bool:
+    """Whether values and all levels of offsets fit each other."""
+    if not offsets:
+        return len(values) == entries
+    sizes = [len(level) - 1 for level in offsets] + [len(values)]
+    return sizes[0] == entries and all(
+        len(level) > 0 and level[0] == 0 and level[-1] == below and bool((level[1:] >= level[:-1]).all())
+        for level, below in zip(offsets, sizes[1:], strict=True)
+    )
 
 
 def columns_in_order(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.format.blocks import Compression, pack
 from grid.rootio.format.keys import BIG, Key, key_length
-from grid.rootio.format.objects import ObjectWriter, text
+from grid.rootio.format.objects import text, tobject, versioned
 from grid.rootio.format.records import BEGIN, DirectoryRecord, Header, free_list
 from grid.rootio.format.streamers import streamer_list
 from grid.rootio.format.ttree import tree_bytes
@@ -327,9 +327,5 @@ def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _object_string(line: str, key_length_: int) -> bytes:
-    out = ObjectWriter(key_length_)
-    with out.version(1):
-        out.tobject()
-        out.text(line)
-    return bytes(out.data)
+def _object_string(line: str, _key_length: int) -> bytes:
+    return versioned(1, tobject() + text(line))

@@ -107,8 +107,7 @@ class SinkTree:
             if column is None:
                 ready.append((np.diff(counts[pending.name]).astype(pending.books.leaf.branch.dtype), None))
                 continue
-            values, places = pending.prepare(column, entries)
-            self._check_counter(pending, column, counts)
+            values, places = pending.prepare(column, entries, counts)
             ready.append((values, places))
             if places is not None:
                 sizes += np.diff(places)
@@ -132,17 +131,6 @@ class SinkTree:
             if len(starts) != entries + 1 or bool((starts[1:] < starts[:-1]).any()):
                 raise SchemaMismatch(f"branch {name!r} holds lengths below 0", where=self.books.name)
         return counts
-
-    def _check_counter(self, pending: Pending, column: Column, counts: dict[str, NDArray[np.int64]]) -> None:
-        counter = pending.books.leaf.branch.counter
-        if counter is None or column.offsets[0] is counts[counter]:
-            return
-        if not np.array_equal(column.offsets[0], counts[counter]):
-            raise SchemaMismatch(
-                f"the lengths of branch {pending.name!r} are not those of its counter {counter!r}",
-                where=self.books.name,
-                branch=pending.name,
-            )
 
     def _cuts(self, sizes: NDArray[np.int64]) -> Iterator[tuple[int, int, bool]]:
         """Yield ranges of entries, and whether a cluster is full at their end."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["ObjectWriter", "text"]
+__all__ = ["ObjectWriter", "named", "text", "tobject", "versioned"]
 
 #: Marks a byte count; also the bit that says "a class follows by reference".
 BYTE_COUNT = 0x40000000
@@ -28,6 +27,21 @@ def text(value: str | bytes) -> bytes:
     if len(data) < 255:
         return bytes((len(data),)) + data
     return b"\xff" + struct.pack(">I", len(data)) + data
+
+
+def versioned(number: int, body: bytes) -> bytes:
+    """Return a part with its byte count and class version; it may hold no references."""
+    return struct.pack(">IH", (len(body) + 2) | BYTE_COUNT, number) + body
+
+
+def tobject(bits: int = 0) -> bytes:
+    """Return a TObject."""
+    return struct.pack(">HII", 1, 0, bits)
+
+
+def named(name: str, title: str, bits: int = 0) -> bytes:
+    """Return a TNamed."""
+    return versioned(1, tobject(bits) + text(name) + text(title))
 
 
 class ObjectWriter:
@@ -49,17 +63,15 @@ class ObjectWriter:
         """Append big-endian values in the letters of :mod:`struct`."""
         self.data += struct.pack(">" + layout, *values)
 
-    def text(self, value: str | bytes) -> None:
-        """Append a TString."""
-        self.data += text(value)
-
-    @contextmanager
-    def version(self, number: int) -> Iterator[None]:
-        """Append a byte count and a class version; the body's length is filled in at the end."""
+    def begin(self, number: int) -> int:
+        """Append a class version; return what :meth:`end` needs to put the byte count before it."""
         start = len(self.data)
         self.pack("IH", 0, number)
-        yield
-        self._close(start)
+        return start
+
+    def end(self, start: int) -> None:
+        """Fill in the byte count of the part that began at `start`."""
+        struct.pack_into(">I", self.data, start, (len(self.data) - start - 4) | BYTE_COUNT)
 
     def object(self, key: Any, class_name: str, body: Callable[[], None]) -> None:
         """Append a pointer to the object that `key` names: in full at first, then by reference."""
@@ -78,31 +90,17 @@ class ObjectWriter:
         else:
             self.pack("I", tag | CLASS_MASK)
         body()
-        self._close(start)
+        self.end(start)
 
     def null(self) -> None:
         """Append a pointer to nothing."""
         self.pack("I", 0)
 
-    def tobject(self, bits: int = 0) -> None:
-        """Append a TObject."""
-        self.pack("HII", 1, 0, bits)
-
-    def named(self, name: str, title: str, bits: int = 0) -> None:
-        """Append a TNamed."""
-        with self.version(1):
-            self.tobject(bits)
-            self.text(name)
-            self.text(title)
-
     def array_of(self, items: Sequence[Callable[[], None]]) -> None:
         """Append a TObjArray; each item appends one pointer."""
-        with self.version(3):
-            self.tobject()
-            self.text("")
-            self.pack("ii", len(items), 0)
-            for item in items:
-                item()
-
-    def _close(self, start: int) -> None:
-        struct.pack_into(">I", self.data, start, (len(self.data) - start - 4) | BYTE_COUNT)
+        start = self.begin(3)
+        self.data += tobject() + text("")
+        self.pack("ii", len(items), 0)
+        for item in items:
+            item()
+        self.end(start)

@@ -6,11 +6,12 @@ then one per member: ``type code, size, name, title, type`` (for a counted array
 
 from __future__ import annotations
 
+import struct
 from functools import cache, partial
 from importlib.resources import files
 from typing import NamedTuple
 
-from grid.rootio.format.objects import ObjectWriter
+from grid.rootio.format.objects import ObjectWriter, named, text, tobject, versioned
 
 __all__ = ["streamer_list"]
 
@@ -38,13 +39,13 @@ def streamer_list(key_length: int) -> bytes:
     """Return the serialised TList of TStreamerInfo for a key of this length."""
     known = _read()
     out = ObjectWriter(key_length)
-    with out.version(5):
-        out.tobject()
-        out.text("")
-        out.pack("i", len(known))
-        for described in known.values():
-            out.object(described.name, "TStreamerInfo", partial(_info, out, described, known))
-            out.text("")
+    start = out.begin(5)
+    out.data += tobject() + text("")
+    out.pack("i", len(known))
+    for described in known.values():
+        out.object(described.name, "TStreamerInfo", partial(_info, out, described, known))
+        out.data += text("")
+    out.end(start)
     return bytes(out.data)
 
 
@@ -61,36 +62,28 @@ def _read() -> dict[str, _Class]:
 
 
 def _info(out: ObjectWriter, described: _Class, known: dict[str, _Class]) -> None:
-    with out.version(9):
-        out.named(described.name, "", bits=0x10000)
-        out.pack("Ii", described.checksum, described.version)
-        members = [partial(_element, out, member, described, known) for member in described.members]
-        out.object((described.name, "elements"), "TObjArray", partial(out.array_of, members))
+    start = out.begin(9)
+    out.data += named(described.name, "", bits=0x10000)
+    out.pack("Ii", described.checksum, described.version)
+    members = [partial(_element, out, member, described, known) for member in described.members]
+    out.object((described.name, "elements"), "TObjArray", partial(out.array_of, members))
+    out.end(start)
 
 
 def _element(out: ObjectWriter, member: _Member, described: _Class, known: dict[str, _Class]) -> None:
-    if member.kind == "BASE":
+    base = known[member.name] if member.kind == "BASE" else None
+    shape = struct.pack(">iiii", member.code, member.size, 0, 0)
+    limits = struct.pack(">iIiii", 0, base.checksum if base else 0, 0, 0, 0)
+    type_name = text(_POINTER_NAMES.get(member.code, member.kind))
+    body = versioned(4, named(member.name, member.title) + shape + limits + type_name)
+    kind, version = _OBJECT_CODES.get(member.code, "TStreamerBasicType"), 2
+    if base:
         kind, version = "TStreamerBase", 3
+        body += struct.pack(">i", base.version)
     elif member.code in _POINTER_NAMES:
-        kind, version = "TStreamerBasicPointer", 2
+        kind = "TStreamerBasicPointer"
+        body += struct.pack(">i", described.version) + text(member.kind) + text(described.name)
     elif member.code == 65:
-        kind, version = "TStreamerString", 2
-    else:
-        kind, version = _OBJECT_CODES.get(member.code, "TStreamerBasicType"), 2
-
-    def body() -> None:
-        base = known[member.name] if kind == "TStreamerBase" else None
-        with out.version(version):
-            with out.version(4):
-                out.named(member.name, member.title)
-                out.pack("iiii", member.code, member.size, 0, 0)
-                out.pack("iIiii", 0, base.checksum if base else 0, 0, 0, 0)
-                out.text(_POINTER_NAMES.get(member.code, member.kind))
-            if base:
-                out.pack("i", base.version)
-            elif kind == "TStreamerBasicPointer":
-                out.pack("i", described.version)
-                out.text(member.kind)
-                out.text(described.name)
-
-    out.object((described.name, member.name), kind, body)
+        kind = "TStreamerString"
+    data = versioned(version, body)
+    out.object((described.name, member.name), kind, lambda: out.data.extend(data))

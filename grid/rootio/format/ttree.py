@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.format.objects import ObjectWriter
+from grid.rootio.format.objects import ObjectWriter, named, text, tobject, versioned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BranchBooks", "TreeBooks", "tree_bytes"]
 
-_IO_FEATURES = 0x1AA12F10
+_FILL = versioned(2, struct.pack(">hh", 0, 1001))
+#: How ROOT draws a tree unless told otherwise: line, filling, marker.
+_ATTRIBUTES = (
+    versioned(2, struct.pack(">hhh", 602, 1, 1)) + _FILL + versioned(2, struct.pack(">hhf", 1, 1, 1.0))
+)
+#: No feature; a class without a version of its own has its checksum here.
+_IO_FEATURES = versioned(0, struct.pack(">IB", 0x1AA12F10, 0))
+_NO_OBJECTS = versioned(3, tobject() + text("") + struct.pack(">ii", 0, 0))
 #: ROOT's defaults: where a tree stops being filled, and the entries that estimates use.
 _MANY = 1_000_000_000_000
 _ESTIMATE = 1_000_000
@@ -64,30 +72,23 @@ def tree_bytes(books: TreeBooks, compression: Compression, key_length: int) -> b
     total = sum(branch.total_bytes for branch in books.branches)
     packed = sum(branch.packed_bytes for branch in books.branches)
     ends, sizes = _cluster_ranges(books.clusters)
-    with out.version(20):
-        out.named(books.name, books.title)
-        with out.version(2):
-            out.pack("hhh", 602, 1, 1)
-        with out.version(2):
-            out.pack("hh", 0, 1001)
-        with out.version(2):
-            out.pack("hhf", 1, 1, 1.0)
-        out.pack("qqqqqd", books.entries, total, packed, 0, packed, 1.0)
-        out.pack("iiiiI", 0, 25, 0, OFFSETS, len(ends))
-        out.pack("qqqq", _MANY, _MANY, 0, _AUTO_SAVE)
-        out.pack("qq", books.clusters[-1] if books.clusters else _AUTO_FLUSH, _ESTIMATE)
-        for array in (ends, sizes):
-            out.pack("B", int(bool(array)))
-            out.data += np.array(array, ">i8").tobytes()
-        _io_features(out)
-        out.array_of(
-            [partial(_branch, out, branch, books, compression, by_name) for branch in books.branches]
-        )
-        out.array_of([partial(_leaf, out, branch, by_name) for branch in books.branches])
-        out.null()  # aliases
-        out.pack("ii", 0, 0)  # index values, index
-        for _ in ("tree index", "friends", "user info", "branch references"):
-            out.null()
+    start = out.begin(20)
+    out.data += named(books.name, books.title) + _ATTRIBUTES
+    out.pack("qqqqqd", books.entries, total, packed, 0, packed, 1.0)
+    out.pack("iiiiI", 0, 25, 0, OFFSETS, len(ends))
+    out.pack("qqqq", _MANY, _MANY, 0, _AUTO_SAVE)
+    out.pack("qq", books.clusters[-1] if books.clusters else _AUTO_FLUSH, _ESTIMATE)
+    for array in (ends, sizes):
+        out.pack("B", int(bool(array)))
+        out.data += np.array(array, ">i8").tobytes()
+    out.data += _IO_FEATURES
+    out.array_of([partial(_branch, out, branch, books, compression, by_name) for branch in books.branches])
+    out.array_of([partial(_leaf, out, branch, by_name) for branch in books.branches])
+    out.null()  # aliases
+    out.pack("ii", 0, 0)  # index values, index
+    for _ in ("tree index", "friends", "user info", "branch references"):
+        out.null()
+    out.end(start)
     return bytes(out.data)
 
 
@@ -106,11 +107,6 @@ def _cluster_ranges(clusters: Sequence[int]) -> tuple[list[int], list[int]]:
     return ends, sizes
 
 
-def _io_features(out: ObjectWriter) -> None:
-    with out.version(0):
-        out.pack("IB", _IO_FEATURES, 0)
-
-
 def _branch(
     out: ObjectWriter,
     books: BranchBooks,
@@ -124,15 +120,15 @@ def _branch(
         if not leaf.object_class:
             _plain_branch(out, books, tree, compression, by_name)
             return
-        with out.version(10):
-            _plain_branch(out, books, tree, compression, by_name)
-            for name in (leaf.object_class, "", ""):
-                out.text(name)
-            # a string has no collection's proxy, which its type tells
-            kind = 0 if leaf.branch.jagged else -1
-            out.pack("Ihiiii", leaf.checksum, leaf.class_version, -1, kind, -1, 0)
-            out.null()
-            out.null()
+        start = out.begin(10)
+        _plain_branch(out, books, tree, compression, by_name)
+        out.data += text(leaf.object_class) + text("") + text("")
+        # a collection has a proxy, a string has none: its type tells
+        kind = 0 if leaf.branch.jagged else -1
+        out.pack("Ihiiii", leaf.checksum, leaf.class_version, -1, kind, -1, 0)
+        out.null()
+        out.null()
+        out.end(start)
 
     kind = "TBranchElement" if leaf.object_class else "TBranch"
     out.object(("branch", leaf.branch.name), kind, body)
@@ -145,49 +141,44 @@ def _plain_branch(
     compression: Compression,
     by_name: dict[str, BranchBooks],
 ) -> None:
-    leaf = books.leaf
-    count = len(books.seeks)
-    room = max(10, count + 1)
+    leaf, count, room = books.leaf, len(books.seeks), max(10, len(books.seeks) + 1)
     nbytes, entries, seeks = np.zeros(room, ">i4"), np.zeros(room, ">i8"), np.zeros(room, ">i8")
     nbytes[:count] = books.nbytes
-    np.cumsum(books.entries, out=entries[1 : count + 1])
+    entries[1 : count + 1] = np.cumsum(books.entries)
     seeks[:count] = books.seeks
-    with out.version(13):
-        out.named(leaf.branch.name, leaf.branch.title, bits=_PLAIN)
-        with out.version(2):
-            out.pack("hh", 0, 1001)
-        out.pack("iii", compression.word, tree.basket_bytes, 0 if leaf.fixed else OFFSETS)
-        out.pack("iq", count, tree.entries)
-        _io_features(out)
-        out.pack("iIi", 0, room, 0)
-        out.pack("qqqq", tree.entries, 0, books.total_bytes, books.packed_bytes)
-        out.array_of([])
-        out.array_of([partial(_leaf, out, books, by_name)])
-        out.array_of([])
-        for array in (nbytes, entries, seeks):
-            out.pack("B", 1)
-            out.data += array.tobytes()
-        out.text("")
+    start = out.begin(13)
+    out.data += named(leaf.branch.name, leaf.branch.title, bits=_PLAIN) + _FILL
+    out.pack("iii", compression.word, tree.basket_bytes, 0 if leaf.fixed else OFFSETS)
+    out.pack("iq", count, tree.entries)
+    out.data += _IO_FEATURES
+    out.pack("iIiqqqq", 0, room, 0, tree.entries, 0, books.total_bytes, books.packed_bytes)
+    out.data += _NO_OBJECTS
+    out.array_of([partial(_leaf, out, books, by_name)])
+    out.data += _NO_OBJECTS
+    out.data += b"".join((b"\1", nbytes.tobytes(), b"\1", entries.tobytes(), b"\1", seeks.tobytes(), b"\0"))
+    out.end(start)
 
 
 def _leaf(out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]) -> None:
     leaf = books.leaf
 
     def body() -> None:
-        with out.version(1):
-            with out.version(2):
-                out.named(leaf.branch.name, leaf.title)
-                length = max(leaf.length, books.largest) if leaf.leaf_class == "TLeafC" else leaf.length
-                size = leaf.branch.dtype.itemsize if leaf.letter else 0
-                out.pack("iii??", length, size, 0, books.counts_others, leaf.unsigned)
-                if leaf.branch.counter is None:
-                    out.null()
-                else:
-                    _leaf(out, by_name[leaf.branch.counter], by_name)
-            if leaf.letter:
-                out.pack(leaf.letter * 2, *_limits(leaf, books))
-            else:
-                out.pack("ii", -1, -1)
+        start = out.begin(1)
+        base = out.begin(2)
+        out.data += named(leaf.branch.name, leaf.title)
+        length = max(leaf.length, books.largest) if leaf.leaf_class == "TLeafC" else leaf.length
+        size = leaf.branch.dtype.itemsize if leaf.letter else 0
+        out.pack("iii??", length, size, 0, books.counts_others, leaf.unsigned)
+        if leaf.branch.counter is None:
+            out.null()
+        else:
+            _leaf(out, by_name[leaf.branch.counter], by_name)
+        out.end(base)
+        if leaf.letter:
+            out.pack(leaf.letter * 2, *_limits(leaf, books))
+        else:
+            out.pack("ii", -1, -1)
+        out.end(start)
 
     out.object(("leaf", leaf.branch.name), leaf.leaf_class, body)
 
