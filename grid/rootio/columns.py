@@ -214,7 +214,7 @@ class Column:
         """
         import awkward as ak
 
-        layout = ak.to_packed(ak.to_layout(array))
+        layout = ak.to_layout(ak.to_packed(array))
         offsets = []
         for depth in range(branch.levels):
             if layout.is_regular and branch.levels > depth:
@@ -232,8 +232,6 @@ class Column:
             offsets.append(np.ascontiguousarray(layout.offsets.data, dtype=np.int64))
             layout = layout.content[: offsets[-1][-1]]
         if layout.is_regular:
-            layout = layout.to_packed().maybe_to_NumpyArray() or layout.to_packed()
-        while layout.is_regular:
             layout = ak.to_layout(ak.to_numpy(ak.Array(layout), allow_missing=False))
         if not layout.is_numpy:
             raise ValueError(f"{branch.name} should hold numbers, not {ak.type(array)}")
@@ -247,12 +245,12 @@ class Column:
 
 
 def _width(values: NDArray[Any]) -> int:
-    """Bytes per element of the innermost level."""
+    """Count the bytes per element of the innermost level."""
     return int(values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64)))
 
 
 def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The same memory as flat bytes."""
+    """View the same memory as flat bytes."""
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 

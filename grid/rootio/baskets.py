@@ -1,0 +1,174 @@
+"""Turn the bytes of one TBasket into a column: which branch types there are, and how each is unpacked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grid.rootio.columns import Branch, Column
+from sitecfg.errors import CorruptFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Layout", "layout_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the values of a branch look like, and what unpacks one of its baskets.
+
+    ``decode(branch, number, start, stop)`` gets uproot's branch, the number of the basket and the
+    entries it holds.
+    """
+
+    dtype: np.dtype[Any]
+    decode: Callable[[Any, int, int, int], Column]
+    shape: tuple[int, ...] = ()
+    jagged: int = 0
+    text: bool = False
+
+    @property
+    def levels(self) -> int:
+        """The number of offset arrays."""
+        return self.jagged + int(self.text)
+
+
+def layout_of(interpretation: Any) -> Layout | str:
+    """Return the layout of what uproot says a branch is, or the reason why we can't carry it."""
+    kind = type(interpretation).__name__
+    if kind == "AsDtype":
+        return _numbers(interpretation)
+    if kind == "AsJagged" and type(interpretation.content).__name__ == "AsDtype":
+        return _lists_of_numbers(interpretation)
+    if kind in {"AsDouble32", "AsFloat16"}:
+        dtype = np.dtype(np.float64 if kind == "AsDouble32" else np.float32)
+        return Layout(dtype, _Converted(Branch("", "", dtype, tuple(interpretation.to_dtype.shape))))
+    if kind == "AsStrings":
+        return _converted(np.dtype(np.uint8), 0, text=True)
+    if kind == "AsObjects":
+        return _vectors(interpretation.model)
+    if kind == "UnknownInterpretation":
+        return "uproot has no rule to read it"
+    return f"{kind} can't be carried"
+
+
+def _numbers(interpretation: Any) -> Layout | str:
+    disk = interpretation.from_dtype
+    if disk.names is not None:
+        return f"several leaves in one branch: {', '.join(disk.names)}"
+    dtype, shape = _memory_type(interpretation)
+
+    def decode(branch: Any, number: int, start: int, stop: int) -> Column:
+        data = _data(branch.basket(number))
+        if len(data) != (stop - start) * disk.itemsize:
+            raise CorruptFile(
+                f"basket {number} has {len(data)} bytes for {stop - start} entries of {disk.itemsize}"
+            )
+        return Column(_native(data, disk, dtype, shape))
+
+    return Layout(dtype, decode, shape)
+
+
+def _lists_of_numbers(interpretation: Any) -> Layout | str:
+    disk = interpretation.content.from_dtype
+    if disk.names is not None:
+        return f"several leaves in one branch: {', '.join(disk.names)}"
+    dtype, shape = _memory_type(interpretation.content)
+    header = int(interpretation.header_bytes)
+
+    def decode(branch: Any, number: int, start: int, stop: int) -> Column:
+        basket = branch.basket(number)
+        data, edges = _data(basket), _entry_edges(basket, number, stop - start)
+        if header:
+            data, edges = _without_header(data, edges, header, disk.itemsize, number)
+        offsets, rest = np.divmod(edges, disk.itemsize)
+        if rest.any():
+            raise CorruptFile(f"basket {number} has an entry that is no whole number of values")
+        return Column(_native(data, disk, dtype, shape), (offsets,))
+
+    return Layout(dtype, decode, shape, 1)
+
+
+def _vectors(model: Any) -> Layout | str:
+    depth = 0
+    while type(model).__name__ == "AsVector":
+        depth += 1
+        model = model.values
+    if depth and type(model).__name__ == "AsString":
+        return _converted(np.dtype(np.uint8), depth, text=True)
+    if depth and isinstance(model, np.dtype) and model.names is None:
+        return _converted(model.newbyteorder("="), depth)
+    name = getattr(model, "typename", None) or getattr(model, "__name__", None) or type(model).__name__
+    return f"objects of a class can't be carried: {name}"
+
+
+def _converted(dtype: np.dtype[Any], jagged: int, *, text: bool = False) -> Layout:
+    return Layout(dtype, _Converted(Branch("", "", dtype, (), jagged, None, text)), (), jagged, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """Lets uproot build an awkward array of a basket's entries; slower, for every nested type."""
+
+    branch: Branch
+
+    def __call__(self, branch: Any, _number: int, start: int, stop: int) -> Column:
+        array = branch.array(entry_start=start, entry_stop=stop, library="ak", array_cache=None)
+        return Column.from_awkward(array, self.branch)
+
+
+def _memory_type(interpretation: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    memory = interpretation.to_dtype
+    base, shape = memory.subdtype or (memory, ())
+    return base.newbyteorder("="), tuple(int(n) for n in shape)
+
+
+def _native(
+    data: NDArray[np.uint8], disk: np.dtype[Any], dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Big-endian bytes as native values, in memory of their own."""
+    base = (disk.subdtype or (disk, ()))[0]
+    values = np.frombuffer(data, base)
+    return values.astype(dtype).reshape(-1, *shape)
+
+
+def _data(basket: Any) -> NDArray[np.uint8]:
+    return np.asarray(basket.data, dtype=np.uint8).reshape(-1)
+
+
+def _entry_edges(basket: Any, number: int, entries: int) -> NDArray[np.int64]:
+    """Where each entry begins, and the last ends, in bytes; checked."""
+    if basket.byte_offsets is None:
+        if entries and len(_data(basket)):
+            raise CorruptFile(f"basket {number} has no entry offsets")
+        return np.zeros(entries + 1, np.int64)
+    edges = np.asarray(basket.byte_offsets, dtype=np.int64)
+    sound = len(edges) == entries + 1 and edges[0] == 0 and edges[-1] == len(_data(basket))
+    if not sound or (np.diff(edges) < 0).any():
+        raise CorruptFile(f"basket {number} has entry offsets that contradict its size")
+    return edges
+
+
+def _without_header(
+    data: NDArray[np.uint8], edges: NDArray[np.int64], header: int, itemsize: int, number: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Remove the first bytes of each entry; those of a ``std::vector`` hold its length, which is tested."""
+    from kernels import jagged
+
+    lengths = np.diff(edges) - header
+    if (lengths < 0).any():
+        raise CorruptFile(f"basket {number} has an entry without its header")
+    if header == 10 and len(lengths):
+        where = edges[:-1, None] + np.arange(6, 10)
+        said = data[where].view(">u4")[:, 0].astype(np.int64)
+        if (said * itemsize != lengths).any():
+            raise CorruptFile(f"basket {number} has a vector whose length contradicts its bytes")
+    pieces = np.empty(2 * len(lengths) + 1, np.int64)
+    pieces[::2] = edges
+    pieces[1::2] = edges[:-1] + header
+    return jagged.gather_bytes(data, pieces, np.arange(len(lengths), dtype=np.int64) * 2 + 1)

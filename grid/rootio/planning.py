@@ -1,0 +1,71 @@
+"""Cut a tree into ranges of entries that fit into memory; pure arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Weight", "cut"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weight:
+    """How a branch's unpacked bytes grow with the entries.
+
+    Parameters
+    ----------
+    edges
+        int64 ``[k + 1]``: the first entry of each basket, and the end of the last.
+    total
+        float64 ``[k + 1]``: unpacked bytes before each edge, starting at 0.
+    """
+
+    edges: NDArray[np.int64]
+    total: NDArray[np.float64]
+
+
+def cut(entries: int, weights: Sequence[Weight], memory_bytes: int) -> list[tuple[int, int]]:
+    """Cut ``0 .. entries`` into consecutive ranges of at most about `memory_bytes`.
+
+    A range holds at least one entry. Its end is the basket edge, in the second half of what fits,
+    at which most bytes have an edge; there no basket has to be kept for the next range.
+
+    Returns
+    -------
+    list of (start, stop)
+        Empty without entries.
+    """
+    if entries == 0:
+        return []
+    if not weights:
+        return [(0, entries)]
+    edges = np.unique(np.concatenate([[0, entries], *(weight.edges for weight in weights)]))
+    edges = edges[(edges >= 0) & (edges <= entries)]
+    total = np.zeros(len(edges))
+    aligned = np.zeros(len(edges))
+    for weight in weights:
+        total += np.interp(edges, weight.edges, weight.total)
+        aligned[np.isin(edges, weight.edges, assume_unique=False)] += weight.total[-1] + 1
+    ranges = []
+    start = 0
+    while start < entries:
+        used = float(np.interp(start, edges, total))
+        fits = (
+            int(np.floor(np.interp(used + memory_bytes, total, edges)))
+            if used + memory_bytes < total[-1]
+            else entries
+        )
+        stop = max(fits, start + 1)
+        first, last = np.searchsorted(edges, (start + (stop - start) // 2, stop), side="right")
+        if stop < entries and last > first:
+            stop = int(edges[last - 1 - int(np.argmax(aligned[first:last][::-1]))])
+        ranges.append((start, stop))
+        start = stop
+    return ranges

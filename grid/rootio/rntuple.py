@@ -1,0 +1,150 @@
+"""Read an RNTuple: its top-level fields as branches, cluster by cluster."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grid.rootio.columns import Branch, Column
+from grid.rootio.readers import BranchReader, TreeReader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grid.rootio.source import TreeInfo
+
+__all__ = ["open_rntuple"]
+
+_NUMBERS = {
+    "bool": "?",
+    "char": "i1",
+    "std::byte": "u1",
+    "float": "f4",
+    "double": "f8",
+    **{f"std::{sign}int{8 * size}_t": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
+}
+_LIST = re.compile(r"^(?:std::vector|ROOT::VecOps::RVec)<(.*)>$")
+_CARDINALITY = re.compile(r"^ROOT::RNTupleCardinality<(.*)>$")
+
+
+class _Schema:
+    """The fields of an RNTuple, and the columns that hold them."""
+
+    def __init__(self, ntuple: Any) -> None:
+        self.ntuple = ntuple
+        self.fields = ntuple.field_records
+        self.children: dict[int, list[int]] = defaultdict(list)
+        for number, record in enumerate(self.fields):
+            if record.parent_field_id != number:
+                self.children[record.parent_field_id].append(number)
+        self.columns: dict[int, list[int]] = defaultdict(list)
+        for number, column in enumerate(ntuple.column_records):
+            self.columns[column.field_id].append(number)
+        self.top = [number for number, record in enumerate(self.fields) if record.parent_field_id == number]
+        self.counters = {
+            self.fields[number].source_field_id: self.fields[number].field_name
+            for number in self.top
+            if _CARDINALITY.match(self.fields[number].type_name)
+        }
+
+    def columns_of(self, field: int) -> list[int]:
+        """Return the columns of a field; a projected one has those of the field that it shows."""
+        source = self.fields[field].source_field_id
+        return self.columns[field if source is None else source]
+
+    def path(self, field: int, levels: int) -> list[int]:
+        """Return the columns from the outermost offsets to the values."""
+        found = []
+        for _ in range(levels):
+            found.append(self.columns_of(field)[0])
+            field = self.children[field][0]
+        return found + self.columns_of(field)
+
+    def leaves(self, field: int) -> list[int]:
+        """Return the fields below a field that have columns of values."""
+        inner = [leaf for child in self.children[field] for leaf in self.leaves(child)]
+        return inner or [field]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    """Unpacks one cluster of one field; ``columns`` go from the outermost offsets to the values."""
+
+    ntuple: Any
+    branch: Branch
+    columns: tuple[int, ...]
+    counting: bool = False
+
+    def __call__(self, number: int, _start: int, _stop: int) -> Column:
+        arrays = [self.ntuple.read_cluster_range(column, number, number + 1) for column in self.columns]
+        if self.counting:
+            return Column(np.diff(arrays[0]).astype(self.branch.dtype))
+        offsets = tuple(np.asarray(array, dtype=np.int64) for array in arrays[:-1])
+        values = np.ascontiguousarray(arrays[-1])
+        same_size = values.dtype.itemsize == self.branch.dtype.itemsize
+        return Column(
+            values.view(self.branch.dtype) if same_size else values.astype(self.branch.dtype), offsets
+        )
+
+    def unpacked(self) -> NDArray[np.float64]:
+        """Count the bytes of each cluster."""
+        return np.asarray(
+            [
+                sum(8.0 * page.num_elements for column in self.columns for page in links[column].pages)
+                for links in self.ntuple.page_link_list
+            ]
+        )
+
+
+def open_rntuple(file: Any, key: str, path: str) -> tuple[TreeInfo, TreeReader]:
+    """Describe an RNTuple and make its readers; header, footer and page lists are read."""
+    from grid.rootio.source import TreeInfo
+
+    ntuple = file[key]
+    schema = _Schema(ntuple)
+    entries = int(ntuple.num_entries)
+    starts = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries]
+    edges = np.asarray([*starts, entries] if starts else [0], dtype=np.int64)
+    shown = {record.source_field_id for record in schema.fields}
+    reader, refused = TreeReader(), []
+    for number in schema.top:
+        found = _describe(schema, number)
+        if isinstance(found, str):
+            if not set(schema.leaves(number)) <= shown:
+                refused.append((schema.fields[number].field_name, found))
+            continue
+        counting = _CARDINALITY.match(schema.fields[number].type_name) is not None
+        decoder = _Decoder(ntuple, found, tuple(schema.path(number, found.jagged)), counting)
+        reader.readers[found.name] = BranchReader(found, decoder, edges, decoder.unpacked())
+    title = str(ntuple.ntuple.header.ntuple_description or "")
+    return TreeInfo(path, "RNTuple", entries, title, reader.branches, tuple(refused)), reader
+
+
+def _describe(schema: _Schema, field: int) -> Branch | str:
+    """Return the branch for a top-level field, or why there is none."""
+    record = schema.fields[field]
+    name, title, typename = record.field_name, record.field_desc or record.field_name, record.type_name
+    if cardinality := _CARDINALITY.match(typename):
+        return Branch(name, title, np.dtype(_NUMBERS[cardinality[1]]), typename=cardinality[1])
+    jagged, inner = 0, typename
+    while found := _LIST.match(inner):
+        jagged, inner = jagged + 1, found[1].strip()
+    text = inner == "std::string"
+    if not text and (inner not in _NUMBERS or record.repetition):
+        return f"a field of type {typename or 'collection of records'} can't be carried"
+    if any(schema.ntuple.column_records[column].flags & 1 for column in schema.path(field, jagged)):
+        return "it was added while the file was being written"
+    if text:
+        return Branch(name, title, np.dtype(np.uint8), (), jagged, None, True, typename)
+    counter = (
+        schema.counters.get(record.source_field_id)
+        if jagged == 1 and record.source_field_id is not None
+        else None
+    )
+    return Branch(
+        name, title, np.dtype(_NUMBERS[inner]), (), jagged, counter, False, inner if counter else typename
+    )

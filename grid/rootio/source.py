@@ -1,0 +1,340 @@
+"""Open a ROOT file for reading: what is in it, and its columns in chunks of bounded memory."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import struct
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from grid.rootio.planning import cut
+from sitecfg.errors import (
+    CorruptFile,
+    GridError,
+    InputError,
+    MissingFile,
+    NotRootFile,
+    TruncatedFile,
+    UnsupportedContent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from grid.rootio.columns import Branch, Column
+    from grid.rootio.readers import TreeReader
+
+__all__ = ["RECORD_KEY", "Chunk", "Source", "TreeInfo", "open_source"]
+
+#: The key under which our own files carry their provenance, a JSON string.
+RECORD_KEY = "mdcgrid"
+
+_TREE_CLASSES = frozenset({"TTree", "TNtuple", "TNtupleD"})
+_NTUPLE_CLASSES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
+
+
+@dataclass(frozen=True, slots=True)
+class TreeInfo:
+    """One tree of a file, in its highest cycle.
+
+    Parameters
+    ----------
+    path
+        Directories and name, without the cycle.
+    kind
+        ``"TTree"`` or ``"RNTuple"``.
+    entries
+        The number of entries.
+    title
+        The tree's title.
+    branches
+        The branches that can be read, in the file's order.
+    refused
+        What can't be read or represented, and why: branches, and parts of the tree such as aliases.
+    notes
+        What is carried in another form.
+    """
+
+    path: str
+    kind: str
+    entries: int
+    title: str
+    branches: tuple[Branch, ...]
+    refused: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+    def by_name(self) -> dict[str, Branch]:
+        """Return the branches by name."""
+        return {branch.name: branch for branch in self.branches}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The entries ``start <= i < stop`` of some branches of one tree."""
+
+    start: int
+    stop: int
+    columns: dict[str, Column]
+
+
+class Source:
+    """A ROOT file open for reading. Use :func:`open_source`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with translated(url):
+            self._file: Any = _open(url)
+        self._opened = [self._file]
+        self._readers: dict[str, TreeReader] = {}
+        self._infos: dict[str, TreeInfo] = {}
+        keys = self._highest_cycles()
+        self._tree_keys = {
+            k: (key, c) for k, (key, c) in keys.items() if c in _TREE_CLASSES | _NTUPLE_CLASSES
+        }
+        #: Everything that is neither tree nor directory: (path, class).
+        self.others: tuple[tuple[str, str], ...] = tuple(
+            (path, kind)
+            for path, (_, kind) in keys.items()
+            if path not in self._tree_keys and path != RECORD_KEY and not kind.startswith("TDirectory")
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; calling it twice is fine."""
+        self._readers.clear()
+        for file in self._opened:
+            file.close()
+
+    @property
+    def tree_paths(self) -> tuple[str, ...]:
+        """The paths of all trees, without reading them."""
+        return tuple(self._tree_keys)
+
+    @cached_property
+    def trees(self) -> dict[str, TreeInfo]:
+        """All trees by path; reads the header of each."""
+        return {path: self.info(path) for path in self._tree_keys}
+
+    @cached_property
+    def record(self) -> dict[str, Any] | None:
+        """The provenance that our own writer stored, or ``None`` in foreign files.
+
+        Raises
+        ------
+        CorruptFile
+            If the key is there but is no JSON object.
+        """
+        if RECORD_KEY not in {key.split(";", 1)[0] for key in self._file.keys(recursive=False)}:
+            return None
+        with translated(self.url, RECORD_KEY):
+            text = str(self._file[RECORD_KEY])
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CorruptFile(f"the record is no JSON: {error}", where=f"{self.url}: {RECORD_KEY}") from error
+        if not isinstance(record, dict):
+            raise CorruptFile("the record is no JSON object", where=f"{self.url}: {RECORD_KEY}")
+        return record
+
+    @cached_property
+    def compression(self) -> str:
+        """The compression that most branches of the largest tree use, as a ``Sink`` spells it."""
+        codes: list[int] = []
+        for path in self._tree_keys:
+            self.info(path)
+            codes = max(codes, self._readers[path].compression_codes, key=len)
+        code = max(set(codes), key=codes.count) if codes else 0
+        if code == 0:
+            code = int(self._file.file.fCompress)
+        return compression_name(code)
+
+    def info(self, path: str) -> TreeInfo:
+        """Describe one tree.
+
+        Raises
+        ------
+        UnsupportedContent, CorruptFile
+            If its header can't be read.
+        InputError
+            If there is no tree of this path.
+        """
+        if path not in self._tree_keys:
+            raise InputError(
+                f"there is no tree {path}",
+                where=self.url,
+                todo=f"the trees are: {', '.join(self._tree_keys) or 'none'}",
+            )
+        if path not in self._infos:
+            key, kind = self._tree_keys[path]
+            with translated(self.url, path):
+                if kind in _TREE_CLASSES:
+                    from grid.rootio.ttree import open_ttree
+
+                    self._infos[path], self._readers[path] = open_ttree(
+                        self._file, key, path, kind, self._reopen
+                    )
+                else:
+                    from grid.rootio.rntuple import open_rntuple
+
+                    self._infos[path], self._readers[path] = open_rntuple(self._file, key, path)
+        return self._infos[path]
+
+    def read(self, path: str, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """Read entries ``start <= i < stop`` of some branches of a tree; at least one basket each is unpacked.
+
+        Raises
+        ------
+        CorruptFile
+            If the bytes of a basket contradict themselves; the branch is named.
+        """
+        self.info(path)
+        columns, readers = {}, self._readers[path].readers
+        columns = {}
+        for name in names:
+            with translated(self.url, f"{path}/{name}"):
+                columns[name] = readers[name].read(start, stop)
+        return columns
+
+    def ranges(self, wanted: Mapping[str, Sequence[str]], memory_bytes: int) -> list[tuple[int, int]]:
+        """Cut the entries of trees of the same length into ranges that fit into `memory_bytes` unpacked."""
+        weights = []
+        entries = 0
+        for path, names in wanted.items():
+            entries = self.info(path).entries
+            weights += [self._readers[path].readers[name].weight() for name in names]
+        return cut(entries, weights, memory_bytes)
+
+    def chunks(self, path: str, names: Sequence[str], memory_bytes: int = 1 << 27) -> Iterator[Chunk]:
+        """Yield a tree's entries in order, in chunks of at most about `memory_bytes` of unpacked values.
+
+        One basket is the smallest thing that is unpacked, so a basket larger than `memory_bytes`
+        takes what it takes. A tree without entries yields nothing.
+        """
+        for start, stop in self.ranges({path: names}, memory_bytes):
+            yield Chunk(start, stop, self.read(path, names, start, stop))
+
+    def _reopen(self) -> Any:
+        import uproot
+
+        self._opened.append(uproot.open(self.url, array_cache=None, object_cache=None))
+        return self._opened[-1]
+
+    def _highest_cycles(self) -> dict[str, tuple[str, str]]:
+        """Return path -> (key with its cycle, class), of the highest cycle only."""
+        found: dict[str, tuple[int, str, str]] = {}
+        with translated(self.url):
+            for key, kind in self._file.classnames(recursive=True, cycle=True).items():
+                path, _, cycle = key.rpartition(";")
+                if path not in found or int(cycle) > found[path][0]:
+                    found[path] = (int(cycle), key, kind)
+        return {path: (key, kind) for path, (_, key, kind) in found.items()}
+
+
+def open_source(url: str | Path) -> Source:
+    """Open a ROOT file, local or at any URL that fsspec knows.
+
+    Returns
+    -------
+    Source
+        A context manager; only the header and the key list have been read.
+
+    Raises
+    ------
+    MissingFile, NotRootFile, TruncatedFile, CorruptFile, UnsupportedContent
+        With the file's name in ``where``.
+    """
+    return Source(str(url))
+
+
+def compression_name(code: int) -> str:
+    """Spell ROOT's compression number (algorithm * 100 + level) as ``"zlib:1"`` or ``"none"``."""
+    algorithm, level = divmod(code, 100)
+    if level == 0:
+        return "none"
+    return f"{ {2: 'lzma', 4: 'lz4', 5: 'zstd'}.get(algorithm, 'zlib') }:{level}".replace(" ", "")
+
+
+@contextmanager
+def translated(url: str, key: str = "") -> Iterator[None]:
+    """Turn what foreign libraries raise into our own errors, with file and key."""
+    import uproot
+    import uproot.deserialization
+    import uproot.interpretation.identify
+
+    where = f"{url}: {key}" if key else url
+    try:
+        yield
+    except GridError:
+        raise
+    except FileNotFoundError as error:
+        raise MissingFile("there is no such file", where=url) from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise MissingFile(f"it can't be read: {error.strerror or error}", where=url) from error
+    except uproot.interpretation.identify.UnknownInterpretation as error:
+        raise UnsupportedContent("uproot has no rule to read it", where=where) from error
+    except (
+        uproot.deserialization.DeserializationError,
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        lzma.LZMAError,
+        struct.error,
+        zlib.error,
+    ) as error:
+        raise _kind(error)(_sentence(error), where=where) from error
+
+
+def _kind(error: BaseException) -> type[InputError]:
+    text = str(error)
+    if "not a ROOT file" in text:
+        return NotRootFile
+    if "unsupported compression algorithm" in text or isinstance(error, NotImplementedError):
+        return UnsupportedContent
+    return CorruptFile
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error)
+    if "unsupported compression algorithm: b'CS'" in text:
+        return "its blocks are compressed with ROOT's first algorithm (CS), which can't be read yet"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"it can't be read: {type(error).__name__}: {lines[0][:200] if lines else 'no reason given'}"
+
+
+def _open(url: str) -> Any:
+    import uproot
+
+    if "://" not in url:
+        path = Path(url)
+        if path.is_file() and path.stat().st_size == 0:
+            raise TruncatedFile("the file is empty", where=url)
+    file = uproot.open(url, array_cache=None, object_cache=None, minimal_ttree_metadata=False)
+    head = file.file
+    size = head.source.num_bytes
+    if head.fEND > size:
+        raise TruncatedFile(
+            f"it should have {head.fEND} bytes, but has {size}", where=url, todo="fetch it again"
+        )
+    if head.fSeekInfo == 0 or head.fSeekFree == 0:
+        raise TruncatedFile("it was never closed by its writer", where=url, todo="write it again")
+    return file
