@@ -12,6 +12,7 @@ import typer
 
 from grid.cli import show
 from grid.cli.exit_codes import EXIT_CODES, INTERRUPTED
+from grid.cli.place import Place
 from sitecfg.errors import GridError
 
 __all__ = ["app", "main"]
@@ -62,14 +63,6 @@ def _root(
     ] = False,
 ) -> None:
     context.obj = Place(home.absolute(), site)
-
-
-class Place:
-    """Where a verb works: the home folder and the site file that the command line named."""
-
-    def __init__(self, home: Path, site: Path | None) -> None:
-        self.home = home
-        self.site = site
 
 
 def _register() -> None:

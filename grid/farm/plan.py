@@ -271,7 +271,7 @@ def group_outputs(stream: str, sequence: Sequence[tuple[Output | None, bool]], *
     def close() -> None:
         nonlocal names, size
         if names:
-            groups.append(Merge(_key((stream, *names)), stream, tuple(names)))
+            groups.append(Merge(f"{stream}/{_key(names)}", stream, tuple(names)))
         names, size = [], 0
 
     for output, to_come in sequence:

@@ -1,0 +1,71 @@
+"""Where a verb works: the home folder, the site's settings, and the ways into the catalog and the farm."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from catalog.engine import Catalog
+    from grid.farm.client import GatewayClient
+    from sitecfg.load import Settings
+
+__all__ = ["DryRun", "Json", "Place", "Quiet"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for machines.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the options before the verb say; hung on the context of every verb."""
+
+    home: Path
+    site: Path | None
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Place:
+        """Return the place of a verb's context."""
+        place = context.find_object(cls)
+        assert place is not None
+        return place
+
+    def settings(self) -> Settings:
+        """Read the settings of this home; every problem is told at once."""
+        from sitecfg.load import load_site
+
+        return load_site(self.home, self.site)
+
+    @contextmanager
+    def catalog(self) -> Iterator[Catalog]:
+        """Open the catalog to read it; nothing is made or changed."""
+        from catalog.engine import Catalog
+
+        with Catalog.open(self.settings().site.catalog.url) as catalog:
+            yield catalog
+
+    @contextmanager
+    def gateway(self, *, farm: bool = False) -> Iterator[GatewayClient]:
+        """Join the home's gateway, or start one for as long as the verb runs; `farm`: with slots that run jobs."""
+        from grid.farm.session import attach
+
+        with attach(self.home, need="farm" if farm else "gateway", site=self.site) as session:
+            yield session.client
+
+
+def plain(value: Any) -> Any:
+    """Return frozen dataclasses as plain JSON types."""
+    from dataclasses import asdict, is_dataclass
+
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

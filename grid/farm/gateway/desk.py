@@ -1,0 +1,155 @@
+"""The gateway's routes for people: trigger tables, datasets, productions. All may be repeated without harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from catalog import productions, triggers
+from grid.farm import reception
+from grid.steps.recipe import DEFAULT_IDENTITY, Recipe
+from grid.steps.usercode import store
+from grid.trigger import TriggerTable
+from sitecfg.errors import UsageError
+from sitecfg.names import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from grid.farm.home import Home
+
+__all__ = ["desk"]
+
+
+class _Body(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+
+class NamedFile(_Body):
+    """A file, by its logical name (without scope) and its URL."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    url: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class Declare(_Body):
+    """Make files known as a dataset."""
+
+    dataset: str
+    files: Annotated[list[NamedFile], Field(min_length=1)]
+    identity: list[str] = list(DEFAULT_IDENTITY)
+    tree: list[str] = []
+
+
+class Submit(_Body):
+    """Submit a production."""
+
+    name: str
+    scope: str
+    recipe: dict[str, Any]
+    files: list[NamedFile] = []
+    script: str | None = None
+    conditions: str | None = None
+
+
+class Retry(_Body):
+    """Free held jobs."""
+
+    production: str | None = None
+    file: str | None = None
+    job: int | None = None
+
+
+def desk(home: Home) -> APIRouter:
+    """Return the routes; submitted scripts are stored in `home`."""
+    router = APIRouter()
+
+    def write(request: Request, work: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:
+        answer: dict[str, Any] = request.app.state.ledger.run(work)
+        return answer
+
+    def read(request: Request, work: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:
+        with request.app.state.catalog.read() as tx:
+            return work(tx)
+
+    @router.post("/triggers")
+    def import_table(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        table = TriggerTable.from_json(body)
+
+        def work(tx: Connection) -> dict[str, Any]:
+            found = triggers.import_table(tx, table.name, table.tag, table.hash, table.to_json())
+            return {"table": str(found), "hash": found.hash, "state": found.state}
+
+        return write(request, work)
+
+    @router.get("/triggers/{name}/{tag}")
+    def show_table(request: Request, name: str, tag: int) -> dict[str, Any]:
+        return read(request, lambda tx: dict(triggers.table(tx, name, tag).document))
+
+    @router.post("/declare")
+    def declare(request: Request, body: Declare) -> dict[str, Any]:
+        named = [(one.name, one.url) for one in body.files]
+        return write(
+            request,
+            lambda tx: reception.declare(
+                tx, Name.parse(body.dataset), named, identity=body.identity, tree=body.tree
+            ),
+        )
+
+    @router.post("/submit")
+    def submit(request: Request, body: Submit) -> dict[str, Any]:
+        recipe = _recipe(body)
+        _keep(home, recipe, body)
+        named = [(one.name, one.url) for one in body.files]
+        return write(request, lambda tx: reception.submit(tx, body.name, body.scope, recipe, named))
+
+    @router.post("/retry")
+    def retry(request: Request, body: Retry) -> dict[str, Any]:
+        return write(
+            request,
+            lambda tx: reception.retry(tx, production=body.production, file=body.file, job=body.job),
+        )
+
+    @router.get("/productions")
+    def all_productions(request: Request) -> dict[str, Any]:
+        return read(
+            request,
+            lambda tx: {
+                "productions": [reception.progress(tx, one.name) for one in productions.productions(tx)]
+            },
+        )
+
+    @router.get("/productions/{name}")
+    def progress(request: Request, name: str) -> dict[str, Any]:
+        return read(request, lambda tx: reception.progress(tx, name))
+
+    @router.get("/productions/{name}/report")
+    def report(request: Request, name: str) -> dict[str, Any]:
+        return read(request, lambda tx: reception.report(tx, name))
+
+    return router
+
+
+def _recipe(body: Submit) -> Recipe:
+    try:
+        return Recipe.from_json(body.recipe)
+    except (TypeError, KeyError) as error:
+        raise UsageError(
+            f"the recipe can't be read: {error}", where=body.name, todo="use the same release everywhere"
+        ) from error
+
+
+def _keep(home: Home, recipe: Recipe, body: Submit) -> None:
+    """Store the script and the constants under the hashes that the recipe names."""
+    for text, digest, suffix in (
+        (body.script, recipe.script, ".py"),
+        (body.conditions, recipe.conditions, ".conditions"),
+    ):
+        if text is not None and store(home.scripts, text.encode(), suffix) != digest:
+            raise UsageError("what was sent is not what the recipe names", where=f"{body.name}{suffix}")
+        if text is None and digest and not (home.scripts / f"{digest}{suffix}").is_file():
+            raise UsageError("a part of the recipe was not sent", where=f"{body.name}{suffix}")

@@ -1,0 +1,148 @@
+"""Make the jobs that productions need next: reads the catalog, asks the plan, writes what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from catalog import jobs, planning, productions, status, triggers
+from catalog.states import READABLE, FileState, JobState, Kind, ProductionState
+from grid.farm.plan import Fate, Input, Output, Plan, Standing, plan
+from grid.steps.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from catalog.engine import Catalog
+    from catalog.rows import Production
+
+__all__ = ["Planner", "streams_of"]
+
+_FATES = {
+    JobState.READY: Fate.WAITING,
+    JobState.LEASED: Fate.WAITING,
+    JobState.DONE: Fate.DONE,
+    JobState.HELD: Fate.HELD,
+}
+_STATES = {
+    Standing.ACTIVE: ProductionState.ACTIVE,
+    Standing.COMPLETE: ProductionState.COMPLETE,
+    Standing.STALLED: ProductionState.STALLED,
+}
+
+
+class Planner:
+    """A daemon that keeps every unfinished production supplied with jobs.
+
+    Idempotent, and safe to kill anywhere: jobs are named by what they work on, so that making them twice makes
+    them once, and the state of a production is only ever what the plan says of the present facts.
+    """
+
+    name = "plan"
+
+    def step(self, catalog: Catalog) -> float | None:
+        """Plan once for every production that is active or stalled."""
+        with catalog.read() as tx:
+            unfinished = [
+                one
+                for state in (ProductionState.ACTIVE, ProductionState.STALLED)
+                for one in productions.productions(tx, state=state)
+            ]
+        for production in unfinished:
+            _plan(catalog, production)
+        return None
+
+
+def streams_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return a recipe's streams in the order of their bits; without a table there is one, ``all``."""
+    if recipe.table is None:
+        return ("all",)
+    return tuple(name for name, _ in recipe.table["streams"])
+
+
+def _plan(catalog: Catalog, production: Production) -> None:
+    recipe = Recipe.from_json(production.recipe)
+    with catalog.read() as tx:
+        answer, numbers = _ask(tx, production, recipe)
+    new_merges: Counter[str] = Counter()
+    with catalog.write() as tx:
+        jobs.add_jobs(
+            tx,
+            production.id,
+            Kind.COMPARE,
+            [jobs.NewJob(one.key, _ids(numbers, one.files)) for one in answer.compare],
+        )
+        jobs.add_jobs(
+            tx,
+            production.id,
+            Kind.PROCESS,
+            [jobs.NewJob(one.file, _ids(numbers, (one.file,))) for one in answer.process],
+        )
+        merged = Counter(key.partition("/")[0] for key in status.states_by_key(tx, production.id, Kind.MERGE))
+        for one in answer.merge:
+            number = merged[one.stream] + new_merges[one.stream] + 1
+            new_merges[one.stream] += 1
+            spec = {"stream": one.stream, "number": number}
+            jobs.add_jobs(
+                tx, production.id, Kind.MERGE, [jobs.NewJob(one.key, _ids(numbers, one.files), spec)]
+            )
+        productions.set_production_state(
+            tx, production.id, _STATES[answer.standing], why="; ".join(answer.reasons[:5]) or None
+        )
+
+
+def _ask(tx: Connection, production: Production, recipe: Recipe) -> tuple[Plan, dict[str, int]]:
+    """Read what the plan needs, and return its answer with the row numbers of all files it can name."""
+    sections = planning.input_sections(tx, production.id)
+    found = planning.inputs(tx, production.id)
+    numbers = {one.name: one.file for one in found}
+    menus = triggers.menus_of(tx, production.id) if recipe.table is not None else {}
+    if len(menus) > 1 and all(_intake(one) not in (Fate.ABSENT, Fate.WAITING) for one in found):
+        return Plan(Standing.STALLED, reasons=(_disagree(menus),)), numbers
+    outputs = []
+    for out in planning.stream_outputs(tx, production.id):
+        numbers[out.name] = out.file
+        outputs.append(Output(out.name, out.source_name, out.stream, out.bytes, taken=out.taken))
+    merges = status.job_counts(tx, production.id).get(Kind.MERGE, {})
+    inputs = [
+        Input(
+            one.name,
+            _intake(one),
+            Fate.ABSENT if one.process is None else _FATES[JobState(one.process)],
+            sections.get(one.file, ()),
+        )
+        for one in found
+    ]
+    compared = {
+        key: _FATES[JobState(state)]
+        for key, state in status.states_by_key(tx, production.id, Kind.COMPARE).items()
+    }
+    answer = plan(
+        inputs,
+        outputs,
+        streams=streams_of(recipe),
+        compared=compared,
+        merges_waiting=merges.get(JobState.READY, 0) + merges.get(JobState.LEASED, 0),
+        merges_held=merges.get(JobState.HELD, 0),
+        target=recipe.merge or None,
+    )
+    return answer, numbers
+
+
+def _intake(one: planning.Input) -> Fate:
+    if one.state in READABLE:
+        return Fate.DONE
+    if one.state in (FileState.BAD, FileState.RETIRED) or one.intake == JobState.HELD:
+        return Fate.HELD
+    return Fate.WAITING
+
+
+def _ids(numbers: Mapping[str, int], names: Sequence[str]) -> tuple[int, ...]:
+    return tuple(numbers[name] for name in names)
+
+
+def _disagree(menus: Mapping[str, Sequence[str]]) -> str:
+    groups = " | ".join(f"{', '.join(files)} ({digest[:8]})" for digest, files in menus.items())
+    return f"its inputs carry {len(menus)} different trigger menus: {groups}; make one production of each"
