@@ -55,7 +55,7 @@ class _Layer:
 
     def origin(self, key: str) -> str:
         below = [source for name, source in self.sources.items() if f"{name}.".startswith(f"{key}.")]
-        return ", ".join(below) or self.source
+        return self.sources.get(key) or ", ".join(below) or self.source
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ def format_seconds(seconds: float) -> str:
     for unit, smaller in (("d", "h"), ("h", "min"), ("min", "s")):
         per_unit = int(_SECONDS[unit] / _SECONDS[smaller])
         whole, rest = divmod(round(seconds / _SECONDS[smaller]), per_unit)
-        if whole and seconds >= 59.995:
+        if whole and seconds >= 0.9995 * _SECONDS[unit]:
             return f"{whole} {unit} {rest} {smaller}" if rest else f"{whole} {unit}"
     for unit in ("s", "ms"):
         if seconds >= _SECONDS[unit]:
