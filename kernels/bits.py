@@ -80,6 +80,8 @@ def pack_columns(columns: Sequence[Flags], n_events: int | None = None) -> Words
     if not columns and n_events is None:
         raise ValueError("columns is empty, so n_events must say how many events there are")
     n = len(columns[0]) if n_events is None else n_events
+    if n < 0:
+        raise ValueError(f"n_events must not be negative, got {n}")
     bytes_of = [
         exact(f"columns[{j}]", column, np.bool_, 1).view(np.uint8) for j, column in enumerate(columns)
     ]

@@ -14,6 +14,7 @@ The hashes find faults, by chance once in 2**64; they are no defence against som
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ __all__ = ["fixed", "group_sums", "jagged", "salt_of", "seal"]
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 Index = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
 
 _A = np.uint64(0x9E3779B97F4A7C15)
 _B = np.uint64(0xD6E8FEB86659FD93)
@@ -69,7 +71,7 @@ def fixed(data: Bytes, salt: int | np.uint64) -> Words:
     return _fixed(rows.reshape(-1), len(rows), rows.shape[1], _salt(salt))
 
 
-def jagged(starts: Index, stops: Index, data: Bytes, salt: int | np.uint64) -> Words:
+def jagged(starts: Integers, stops: Integers, data: Bytes, salt: int | np.uint64) -> Words:
     """Hash the bytes of events of any length, and their length.
 
     Parameters
@@ -117,7 +119,7 @@ def seal(per_event: Words) -> Words:
     return _seal(exact("per_event", per_event, np.uint64, 1))
 
 
-def group_sums(per_event: Words, group: Index, n_groups: int) -> Words:
+def group_sums(per_event: Words, group: Integers, n_groups: int) -> Words:
     """Add the hashes of each group of events.
 
     Parameters
@@ -154,9 +156,9 @@ def _absorb(state: np.uint64, word: np.uint64) -> np.uint64:
 
 
 @kernel
-def _hash(data: Bytes, salt: np.uint64) -> np.uint64:
+def _hash(data: Bytes, seed: np.uint64) -> np.uint64:
     size = data.size
-    state = mix64_word(salt ^ np.uint64(size))
+    state = mix64_word(seed ^ np.uint64(size))
     whole = size // 8
     for k in range(whole):
         piece = data[8 * k : 8 * k + 8]
@@ -174,19 +176,21 @@ def _hash(data: Bytes, salt: np.uint64) -> np.uint64:
 
 @kernel
 def _fixed(data: Bytes, n: int, width: int, salt: np.uint64) -> Words:
+    seed = mix64_word(salt)
     out = np.empty(n, dtype=np.uint64)
     for i in range(n):
-        out[i] = _hash(data[i * width : (i + 1) * width], salt)
+        out[i] = _hash(data[i * width : (i + 1) * width], seed)
     return out
 
 
 @kernel
 def _jagged(starts: Index, stops: Index, data: Bytes, salt: np.uint64) -> tuple[int, Words]:
+    seed = mix64_word(salt)
     out = np.empty(starts.size, dtype=np.uint64)
     for i in range(starts.size):
         if starts[i] < 0 or stops[i] < starts[i] or stops[i] > data.size:
             return i, out
-        out[i] = _hash(data[starts[i] : stops[i]], salt)
+        out[i] = _hash(data[starts[i] : stops[i]], seed)
     return -1, out
 
 

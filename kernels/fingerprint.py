@@ -8,12 +8,12 @@ fingerprints of parts add up to that of the whole, so closure is proven by addin
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._arrays import bits64, exact, frozen, within_groups
+from kernels._arrays import bits64, exact, within_groups
 from kernels._jit import kernel
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Words = NDArray[np.uint64]
-Integers = NDArray[np.signedinteger] | NDArray[np.unsignedinteger]
+Integers = NDArray[np.integer[Any]]
 
 #: The two seeds: the first 128 bits of the fractional part of pi. Changing them changes every stored fingerprint.
 SEEDS = np.array([0x243F6A8885A308D3, 0x13198A2E03707344], dtype=np.uint64)
@@ -198,7 +198,7 @@ def _pairs(name: str, keys: Words) -> Words:
     pairs = exact(name, keys, np.uint64, 2)
     if pairs.shape[1] != 2:
         raise ValueError(f"{name} must have two words for each event, not {pairs.shape[1]}")
-    return frozen(pairs)
+    return pairs
 
 
 @kernel

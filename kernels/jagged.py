@@ -8,6 +8,7 @@ checked before anything is copied.
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,14 @@ __all__ = ["gather", "gather_bytes", "partition", "take_fixed"]
 
 Index = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+Integers = NDArray[np.integer[Any]]
 
 _GOOD, _BAD_INDEX, _BAD_OFFSETS, _TOO_MUCH = 0, 1, 2, 3
-#: No result may be longer, so that sums of lengths can't overflow.
-_LONGEST = 2**62
+#: No result may be longer, so that sums of lengths can't overflow: more than any machine can address.
+_LONGEST = 2**48
 
 
-def gather(offsets: Index, index: Index) -> tuple[Index, Index]:
+def gather(offsets: Integers, index: Integers) -> tuple[Index, Index]:
     """Pick events of a jagged array: their new offsets, and which items to take from below.
 
     Parameters
@@ -48,13 +50,15 @@ def gather(offsets: Index, index: Index) -> tuple[Index, Index]:
     ------
     ValueError
         An index out of range, or offsets that are negative or decrease.
+    MemoryError
+        So many items that ``take`` doesn't fit.
     """
     bounds, picked = _offsets(offsets), integers("index", index)
     new_offsets = _plan_or_refuse(bounds, picked, _LONGEST)
     return new_offsets, _places(bounds, picked, new_offsets)
 
 
-def gather_bytes(data: Bytes, offsets: Index, index: Index) -> tuple[Bytes, Index]:
+def gather_bytes(data: Bytes, offsets: Integers, index: Integers) -> tuple[Bytes, Index]:
     """Pick the bytes of events, joining neighbouring events into one copy.
 
     Parameters
@@ -83,7 +87,7 @@ def gather_bytes(data: Bytes, offsets: Index, index: Index) -> tuple[Bytes, Inde
     return _copy(content, bounds, picked, new_offsets), new_offsets
 
 
-def take_fixed(data: Bytes, index: Index) -> Bytes:
+def take_fixed(data: Bytes, index: Integers) -> Bytes:
     """Pick rows of fixed width.
 
     Parameters
@@ -124,7 +128,7 @@ def partition(stream_mask: NDArray[np.uint64], n_streams: int) -> list[Index]:
     return [index[bounds[s] : bounds[s + 1]] for s in range(n_streams)]
 
 
-def _offsets(offsets: Index) -> Index:
+def _offsets(offsets: Integers) -> Index:
     bounds = integers("offsets", offsets)
     if not len(bounds):
         raise ValueError("offsets is empty: for n events it has n + 1 entries")

@@ -6,7 +6,7 @@ Slow where that makes it plain, and without checks of its arguments.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Index = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
-Integers = NDArray[np.signedinteger] | NDArray[np.unsignedinteger]
+Integers = NDArray[np.integer[Any]]
 
 U = np.uint64
 
@@ -183,7 +183,7 @@ def _rotate(words: Words, by: int) -> Words:
 def jagged(starts: Index, stops: Index, data: Bytes, salt: int | np.uint64) -> Words:
     lengths = stops - starts
     padded = np.concatenate((data, np.zeros(8, dtype=np.uint8)))
-    state = _mix(U(salt) ^ lengths.astype(np.uint64))
+    state = _mix(U(mix64(int(salt))) ^ lengths.astype(np.uint64))
     for at in range(0, int(lengths.max(initial=0)), 8):
         inside = np.flatnonzero(lengths > at)
         places = starts[inside, None] + np.arange(at, at + 8)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._arrays import bits64, integers, same_length
+from kernels._arrays import bits64, frozen, integers, same_length
 from kernels._jit import kernel
 from kernels.fingerprint import mix64_word
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["duplicates", "sections"]
 
-Integers = NDArray[np.signedinteger] | NDArray[np.unsignedinteger]
+Integers = NDArray[np.integer[Any]]
 Index = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
@@ -80,7 +80,7 @@ def sections(run: Integers, section: Integers) -> tuple[Index, Index]:
     lengths = np.diff(starts, append=len(of_run))
     runs, numbers = of_run[starts], of_section[starts]
     order = np.lexsort((numbers, runs))
-    runs, numbers, lengths = runs[order], numbers[order], lengths[order]
+    runs, numbers, lengths = frozen(runs[order]), frozen(numbers[order]), lengths[order]
     heads = _starts(runs, numbers)
     counts = np.add.reduceat(lengths, heads) if len(heads) else np.empty(0, dtype=np.int64)
     return np.column_stack((runs[heads], numbers[heads])), counts
