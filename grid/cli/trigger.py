@@ -130,7 +130,7 @@ def trigger_from_file(
     """Make a table out of a file's own trigger bits."""
     from grid.rootio.source import file_menu
     from grid.trigger import TriggerTable
-    from grid.trigger.table import to_toml
+    from grid.trigger.toml import to_toml
 
     table = TriggerTable.from_menu(
         name, tag, file_menu(str(file)), streams=_streams(streams) if streams else None
