@@ -224,7 +224,11 @@ class Grid:
         """
         from grid.submission import prepare
 
-        answer = self.client.post("/submit", prepare(production, self.client))
+        def table(name: str, tag: int) -> dict[str, Any]:
+            answer: dict[str, Any] = self.client.get(f"/triggers/{name}/{tag}")
+            return answer
+
+        answer = self.client.post("/submit", prepare(production, table))
         return Submitted(self.client, answer["name"], new=answer["new"])
 
     def close(self) -> None:
@@ -240,13 +244,15 @@ class Grid:
         self.close()
 
 
-def connect(home: str | Path | None = None) -> Grid:
+def connect(home: str | Path | None = None, *, site: str | Path | None = None) -> Grid:
     """Join the farm that runs in `home`, or start one there for as long as this process needs it.
 
     Parameters
     ----------
     home
         The folder where the embedded farm lives; ``$MDCGRID_HOME``, else ``./grid-data``.
+    site
+        A site file, read after the home's ``grid.toml``; ``$MDCGRID_SITE`` if not given.
 
     Raises
     ------
@@ -263,7 +269,7 @@ def connect(home: str | Path | None = None) -> Grid:
 
     place = Path(home or os.environ.get("MDCGRID_HOME") or "grid-data").absolute()
     with ExitStack() as stack:
-        session = stack.enter_context(attach(place, need="farm"))
+        session = stack.enter_context(attach(place, need="farm", site=Path(site) if site else None))
         return Grid(session.client, place, stack.pop_all())
     raise AssertionError("unreachable")  # ExitStack never swallows
 

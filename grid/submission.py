@@ -16,16 +16,24 @@ from sitecfg.names import Name, check_production, declared_files
 from sitecfg.units import parse_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from grid.farm.client import GatewayClient
     from grid.production import Production
+
+    FindTable = Callable[[str, int], dict[str, Any]]
 
 __all__ = ["find_files", "named_files", "prepare"]
 
 
-def prepare(production: Production, client: GatewayClient) -> dict[str, Any]:
+def prepare(production: Production, find_table: FindTable) -> dict[str, Any]:
     """Check a production and return the body of ``POST /submit``.
+
+    Parameters
+    ----------
+    production
+        As the script describes it.
+    find_table
+        Returns the imported trigger table of a name and tag, as plain JSON.
 
     Raises
     ------
@@ -45,7 +53,7 @@ def prepare(production: Production, client: GatewayClient) -> dict[str, Any]:
         script=code.digest,
         module=code.module,
         conditions=hashlib.sha256(conditions).hexdigest() if conditions else "",
-        table=_table(production.split, client),
+        table=_table(production.split, find_table),
         merge=0 if production.merge is None else parse_bytes(production.merge),
         identity=_words(production.identity),
         tree=_words(production.tree),
@@ -104,10 +112,12 @@ def _inputs(production: Production) -> tuple[Name, list[dict[str, str]]]:
     patterns: Sequence[str | Path] = [given] if isinstance(given, (str, Path)) else list(given)
     if not patterns:
         raise UsageError("the production has no input", where=production.name, todo="name a dataset or files")
-    return Name(production.scope or "user", f"{production.name}.input"), named_files(patterns)
+    # The production's name before a file's: another production over the same files looks into them anew.
+    files = [{**one, "name": f"{production.name}--{one['name']}"} for one in named_files(patterns)]
+    return Name(production.scope or "user", f"{production.name}.input"), files
 
 
-def _table(split: str | TriggerTable | None, client: GatewayClient) -> dict[str, Any] | None:
+def _table(split: str | TriggerTable | None, find_table: FindTable) -> dict[str, Any] | None:
     if split is None:
         return None
     if isinstance(split, TriggerTable):
@@ -117,8 +127,7 @@ def _table(split: str | TriggerTable | None, client: GatewayClient) -> dict[str,
         raise UsageError(
             "a trigger table is named NAME/TAG", where=f"split={split!r}", todo="see 'grid trigger list'"
         )
-    answer: dict[str, Any] = client.get(f"/triggers/{name}/{tag}")
-    return answer
+    return find_table(name, int(tag))
 
 
 def _words(value: str | Sequence[str]) -> tuple[str, ...]:
