@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, event, text
+from sqlalchemy import Select, event
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def insert_missing(tx: Connection, table: Table, rows: Sequence[dict[str, Any]])
     tx.execute(make(table).on_conflict_do_nothing(), rows)
 
 
-def analyze(tx: Connection) -> None:
-    """Let the database look at its tables, so that it picks the right indexes after much was added."""
-    tx.execute(text("ANALYZE"))
+def violated_keys(tx: Connection) -> list[tuple[str, str]]:
+    """Return ``(table, table it points to)`` of rows that point to nothing: SQLite checks that only if asked.
+
+    PostgreSQL never lets such rows be.
+    """
+    if tx.dialect.name != "sqlite":
+        return []
+    return [(str(row[0]), str(row[2])) for row in tx.exec_driver_sql("PRAGMA foreign_key_check")]

@@ -1,0 +1,39 @@
+"""Which files in a folder nobody knows: the question that a sweeper asks before it removes anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from catalog.batches import IN_LIST, batches
+from catalog.schema_files import replica
+from catalog.schema_work import job
+from catalog.states import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+
+def registered(tx: Connection, urls: Iterable[str]) -> frozenset[str]:
+    """Return those of the URLs that are copies of known files.
+
+    List the folder first and ask afterwards: what is committed in between is then known already.
+    """
+    known: set[str] = set()
+    for piece in batches(urls, IN_LIST):
+        known.update(tx.execute(select(replica.c.url).where(replica.c.url.in_(piece))).scalars())
+    return frozenset(known)
+
+
+def live_runners(tx: Connection) -> frozenset[str]:
+    """Return the start tokens of all runs that may still commit; their files are not to be touched.
+
+    These are the runs that hold a lease, and those whose lease was reaped but claimed by nobody since.
+    """
+    live = (JobState.LEASED, JobState.READY)
+    return frozenset(
+        tx.execute(select(job.c.runner).where(job.c.state.in_(live), job.c.runner.is_not(None))).scalars()
+    )
