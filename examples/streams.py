@@ -14,7 +14,7 @@ from pathlib import Path
 
 from grid import Production
 from grid.mock.sample import make_sample
-from grid.rootio.source import file_menu
+from grid.rootio.menu import file_menu
 from grid.trigger import TriggerTable, menu_hash
 
 SAMPLE = Path(os.environ.get("MDCGRID_HOME", "grid-data")) / "sample"
@@ -30,7 +30,9 @@ def input_files() -> list[Path]:
     if real := [REAL / name for name in NANO if (REAL / name).is_file()]:
         return real
     if not SAMPLE.exists():
-        make_sample(SAMPLE)
+        unfinished = SAMPLE.with_name(f"sample.{os.getpid()}")
+        make_sample(unfinished)
+        unfinished.rename(SAMPLE)
     return sorted(SAMPLE.glob("*.root"))
 
 
@@ -38,7 +40,7 @@ def families(files: list[Path]) -> dict[str, list[Path]]:
     """Files by the trigger menu that they carry."""
     found: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        found[menu_hash(file_menu(str(file)))].append(file)
+        found[menu_hash(file_menu(file))].append(file)
     return found
 
 
@@ -46,7 +48,7 @@ productions = [
     Production(
         name=f"streams-{files[0].stem}",
         input=files,
-        split=TriggerTable.from_menu(f"FAMILY_{digest[:8]}", 1, file_menu(str(files[0]))),
+        split=TriggerTable.from_menu(f"FAMILY_{digest[:8]}", 1, file_menu(files[0])),
         merge="1 GB",
         scope="example",
     )

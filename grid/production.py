@@ -244,15 +244,13 @@ class Grid:
         self.close()
 
 
-def connect(home: str | Path | None = None, *, site: str | Path | None = None) -> Grid:
+def connect(home: str | Path | None = None) -> Grid:
     """Join the farm that runs in `home`, or start one there for as long as this process needs it.
 
     Parameters
     ----------
     home
         The folder where the embedded farm lives; ``$MDCGRID_HOME``, else ``./grid-data``.
-    site
-        A site file, read after the home's ``grid.toml``; ``$MDCGRID_SITE`` if not given.
 
     Raises
     ------
@@ -269,7 +267,7 @@ def connect(home: str | Path | None = None, *, site: str | Path | None = None) -
 
     place = Path(home or os.environ.get("MDCGRID_HOME") or "grid-data").absolute()
     with ExitStack() as stack:
-        session = stack.enter_context(attach(place, need="farm", site=Path(site) if site else None))
+        session = stack.enter_context(attach(place, need="farm"))
         return Grid(session.client, place, stack.pop_all())
     raise AssertionError("unreachable")  # ExitStack never swallows
 

@@ -62,7 +62,11 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    context.obj = Place(home.absolute(), site)
+    # Scripts, and the farm's processes, find both in their environment.
+    os.environ["MDCGRID_HOME"] = str(home.absolute())
+    if site is not None:
+        os.environ["MDCGRID_SITE"] = str(site.absolute())
+    context.obj = Place(home.absolute())
 
 
 def _register() -> None:

@@ -28,7 +28,6 @@ class Place:
     """What the options before the verb say; hung on the context of every verb."""
 
     home: Path
-    site: Path | None
 
     @classmethod
     def of(cls, context: typer.Context) -> Place:
@@ -41,7 +40,7 @@ class Place:
         """Read the settings of this home; every problem is told at once."""
         from sitecfg.load import load_site
 
-        return load_site(self.home, self.site)
+        return load_site(self.home)
 
     @contextmanager
     def catalog(self) -> Iterator[Catalog]:
@@ -56,7 +55,7 @@ class Place:
         """Join the home's gateway, or start one for as long as the verb runs; `farm`: with slots that run jobs."""
         from grid.farm.session import attach
 
-        with attach(self.home, need="farm" if farm else "gateway", site=self.site) as session:
+        with attach(self.home, need="farm" if farm else "gateway") as session:
             yield session.client
 
 

@@ -89,12 +89,12 @@ def trigger_check(
     as_json: Json = False,
 ) -> None:
     """Check that every bit and glob of a table matches the trigger bits of files."""
-    from grid.rootio.source import file_menu
+    from grid.rootio.menu import file_menu
 
     table = find_table(context, which)
     answer = {}
     for file in files:
-        menu = file_menu(str(file))
+        menu = file_menu(file)
         resolved = table.resolve(menu)
         answer[str(file)] = {
             "paths": {name: list(paths) for name, paths in resolved.stream_paths().items()},
@@ -128,13 +128,11 @@ def trigger_from_file(
     ] = None,
 ) -> None:
     """Make a table out of a file's own trigger bits."""
-    from grid.rootio.source import file_menu
+    from grid.rootio.menu import file_menu
     from grid.trigger import TriggerTable
     from grid.trigger.toml import to_toml
 
-    table = TriggerTable.from_menu(
-        name, tag, file_menu(str(file)), streams=_streams(streams) if streams else None
-    )
+    table = TriggerTable.from_menu(name, tag, file_menu(file), streams=_streams(streams) if streams else None)
     text = to_toml(table)
     if out is None:
         sys.stdout.write(text)
