@@ -139,7 +139,7 @@ def _file_layer(path: Path, problems: list[_Problem], *, must_exist: bool) -> _L
         problems.append(_Problem(str(path), "", f"can't be read: {error.strerror}"))
     except UnicodeDecodeError as error:
         problems.append(_Problem(str(path), "", f"is no UTF-8 text (byte {error.start})"))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         problems.append(_Problem(str(path), "", f"is no TOML: {error}"))
     return _Layer(str(path), values, {})
 

@@ -169,7 +169,8 @@ def near(name: str, candidates: Iterable[str], *, limit: int = 5) -> list[str]:
         # The two quick bounds spare the full comparison for most of a menu of a thousand paths.
         if not holds and (matcher.real_quick_ratio() < floor or matcher.quick_ratio() < floor):
             continue
-        score = matcher.ratio() + (0.3 if holds else 0.0)
+        swapped = sorted(folded) == sorted(wanted)  # 42 typed for 24
+        score = matcher.ratio() + (0.3 if holds else 0.05 if swapped else 0.0)
         if score >= floor:
             ranked.append((-score, candidate))
     return [candidate for _, candidate in sorted(ranked)[:limit]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from math import ceil, isfinite
+from math import ceil
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator
@@ -54,9 +54,11 @@ _LONG_WORDS: Final = {
 }
 _LARGEST: Final = 2**63 - 1
 
-# The exponent is at most two digits: "1e999999999 B" must be an error, not a computation.
+# Digits are bounded: "1e999999999 B" must be an error, not a computation.
 _TERMS: Final = re.compile(r"[0-9.]+(?:[eE][+-]?[0-9]{1,2})?\s*[A-Za-z]*\s*", re.ASCII)
-_TERM: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,2}))?\s*([A-Za-z]*)", re.ASCII)
+_TERM: Final = re.compile(
+    r"([0-9]{1,24}(?:\.[0-9]{0,24})?|\.[0-9]{1,24})(?:[eE]([+-]?[0-9]{1,2}))?\s*([A-Za-z]*)", re.ASCII
+)
 
 
 def parse_bytes(text: str | float) -> int:
@@ -147,8 +149,8 @@ def _plain_number(value: str | float, wanted: str) -> Fraction | None:
         raise BadUnit(f"{value!r} is not {wanted}", todo=f"write {wanted}")
     if isinstance(value, str):
         return None
-    if not isfinite(value) or value < 0:
-        raise BadUnit(f"{value!r} is not {wanted}", todo="write a number that is zero or more")
+    if not 0 <= value <= _LARGEST:  # which nan isn't
+        raise BadUnit(f"{value!r} is not {wanted}", todo="write a number from 0 to 2^63")
     return Fraction(value)
 
 

@@ -71,7 +71,15 @@ class Menu:
 
     def near(self, glob: str) -> list[str]:
         """Return the paths that look like a glob that matches none."""
-        return names.near(_WILD.sub("", glob.removesuffix(_ANY_VERSION)), self.paths)
+        stem = glob.removesuffix(_ANY_VERSION)
+        wanted = _WILD.sub("", stem)
+        if not stem.endswith("*"):
+            return names.near(wanted, self.paths)
+        # What the star stands for isn't known, so only the beginnings of the paths are compared.
+        heads: dict[str, str] = {}
+        for path in self.paths:
+            heads.setdefault(path[: len(wanted)], path)
+        return [heads[head] for head in names.near(wanted, heads)]
 
 
 def _test(glob: str, literal: str) -> Callable[[str], object]:
