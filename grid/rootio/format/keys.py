@@ -87,7 +87,7 @@ def parse_key(data: bytes | memoryview, at: int = 0) -> tuple[Key, int]:
     title, end = parse_text(data, end)
     if length < end - at and nbytes > 0:
         raise ValueError(f"a key says that it is {length} bytes long, but its names end after {end - at}")
-    if nbytes < length or object_bytes < 0 or length < 0 or seek < 0:
+    if (nbytes < length and nbytes != 0) or object_bytes < 0 or length < 0 or seek < 0:
         raise ValueError(f"a key has impossible sizes: {nbytes} bytes, {length} of them the key")
     # the upper 16 bits of a big key's directory are an offset into the process ids
     parent = parent & 0xFFFFFFFFFFFF if big else parent

@@ -1,0 +1,191 @@
+"""Unpack what a file's keys hold, and test that counts and checksums agree."""
+
+from __future__ import annotations
+
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grid.rootio.format.unpack import blocks_of, unpack
+from grid.rootio.treescan import scan_tree
+from grid.rootio.verify import TreeStructure
+from sitecfg.errors import CorruptFile, UnsupportedContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from grid.rootio.format.keys import Key
+    from grid.rootio.format.records import Header
+    from grid.rootio.image import Image
+    from grid.rootio.structure import Entry
+    from grid.rootio.treescan import BranchScan, TreeScan
+
+__all__ = ["Contents"]
+
+#: No description of a tree is larger; a packed one that claims more is a bomb.
+_LARGEST_TREE = 1 << 30
+#: Baskets whose entry offsets are looked at are held whole.
+_LARGEST_HELD = 1 << 28
+_BASKET = struct.Struct(">HiiiiB")
+_LOT = 4 << 20
+
+
+class Contents:
+    """Tests objects one after the other; adds up what checksums cover."""
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        full: bool,
+        threads: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.image = image
+        self.full = full
+        self.covered = 0
+        self.notes: list[str] = []
+        #: Position and length of the records that no directory lists.
+        self.extents: list[tuple[int, int]] = []
+        self._threads, self._progress = threads, progress
+        self._done = 0
+
+    def tree(self, entry: Entry) -> TreeStructure:
+        """Test a TTree and all of its baskets."""
+        key, where = entry.key, self.image.where(entry.path)
+        if key.object_bytes > _LARGEST_TREE:
+            raise UnsupportedContent(f"its description takes {key.object_bytes} bytes", where=where)
+        payload = self.image.read(key.seek + key.length, key.packed_bytes, entry.path)
+        data = unpack(payload, key.object_bytes, where)
+        self._count(self._cover(payload, key.object_bytes, where), key.nbytes)
+        scan = scan_tree(data, key.length, entry.class_name, where)
+        self._branch_counts(scan, where)
+        baskets = sorted(
+            (seek, nbytes, entries, branch)
+            for branch in scan.branches
+            for seek, nbytes, entries in zip(branch.seeks, branch.nbytes, branch.entries, strict=True)
+            if not branch.foreign
+        )
+        if any(branch.foreign for branch in scan.branches):
+            self.notes.append(f"{entry.path}: some branches keep their baskets in other files")
+        self.extents += [(seek, nbytes) for seek, nbytes, _, _ in baskets]
+        self._baskets(baskets, where)
+        packed = sum(nbytes for _, nbytes, _, _ in baskets)
+        return TreeStructure(entry.path, "TTree", scan.entries, len(scan.branches), len(baskets), packed)
+
+    def ntuple(self, entry: Entry) -> TreeStructure:
+        """Test an RNTuple: anchor, envelopes and pages."""
+        from grid.rootio.ntuplescan import scan_ntuple
+
+        scan = scan_ntuple(self.image, entry, full=self.full)
+        self._count(scan.covered, 0)
+        self._tell(scan.packed_bytes)
+        return TreeStructure(
+            entry.path, "RNTuple", scan.entries, scan.fields, scan.pages, scan.packed_bytes
+        )
+
+    def objects(self, entries: Sequence[Entry], header: Header) -> None:
+        """Test all other objects, and the streamer info: they must unpack."""
+        if not self.full:
+            return
+        for entry in entries:
+            if not entry.class_name.startswith("TDirectory"):
+                self._whole(entry.key, entry.path)
+        if header.seek_info:
+            self._whole(self.image.key(header.seek_info, "the streamer info"), "the streamer info")
+
+    def _whole(self, key: Key, path: str) -> None:
+        payload = self.image.read(key.seek + key.length, key.packed_bytes, path)
+        self._count(self._cover(payload, key.object_bytes, self.image.where(path)), key.nbytes)
+
+    @staticmethod
+    def _cover(payload: memoryview, size: int, where: str) -> int:
+        return sum(block.packed for block in blocks_of(payload, size, where) if block.covered)
+
+    def _count(self, covered: int, nbytes: int) -> None:
+        self.covered += covered
+        self._tell(nbytes)
+
+    def _tell(self, nbytes: int) -> None:
+        self._done = min(self._done + nbytes, self.image.size)
+        if self._progress is not None:
+            self._progress(self._done, self.image.size)
+
+    @staticmethod
+    def _branch_counts(scan: TreeScan, where: str) -> None:
+        for branch in scan.branches:
+            found = sum(branch.entries) + branch.embedded
+            if min(branch.entries, default=0) < 0:
+                raise CorruptFile(f"the baskets of branch {branch.name!r} are out of order", where=where)
+            if found != branch.total and not (branch.is_folder and found == 0):
+                raise CorruptFile(
+                    f"branch {branch.name!r} says that it has {branch.total} entries, its baskets {found}",
+                    where=where,
+                )
+            if branch.total > scan.entries:
+                raise CorruptFile(
+                    f"branch {branch.name!r} has {branch.total} entries, its tree {scan.entries}", where=where
+                )
+
+    def _baskets(self, baskets: Sequence[tuple[int, int, int, BranchScan]], where: str) -> None:
+        def test(lot: Sequence[tuple[int, int, int, BranchScan]]) -> tuple[int, int]:
+            return sum(self._basket(*basket, where) for basket in lot), sum(b[1] for b in lot)
+
+        with ThreadPoolExecutor(max(1, self._threads)) as pool:
+            for covered, nbytes in pool.map(test, _lots(baskets)):
+                self._count(covered, nbytes)
+
+    def _basket(self, seek: int, nbytes: int, entries: int, branch: BranchScan, where: str) -> int:
+        what = f"a basket of branch {branch.name!r}"
+        key = self.image.key(seek, f"{where}: {what}")
+        if key.nbytes != nbytes or key.class_name != b"TBasket":
+            raise CorruptFile(f"{what} at {seek} is not what its tree says", where=where)
+        if not self.full:
+            return 0
+        data = self.image.read(seek, nbytes, what)
+        if key.length < _BASKET.size:
+            raise CorruptFile(f"{what} at {seek} has no head", where=where)
+        _, _, _, held, last, _ = _BASKET.unpack_from(data, key.length - _BASKET.size)
+        if held != entries:
+            raise CorruptFile(f"{what} at {seek} holds {held} entries, not {entries}", where=where)
+        if not key.length <= last <= key.length + key.object_bytes:
+            raise CorruptFile(f"{what} at {seek} ends outside of itself", where=where)
+        payload = data[key.length :]
+        where = f"{where}: {what} at {seek}"
+        if key.object_bytes > _LARGEST_HELD or last == key.length + key.object_bytes:
+            return self._cover(payload, key.object_bytes, where)
+        blocks = list(blocks_of(payload, key.object_bytes, where))
+        _offsets(b"".join(block.data for block in blocks), key, last, entries, where)
+        return sum(block.packed for block in blocks if block.covered)
+
+
+def _offsets(data: bytes, key: Key, last: int, entries: int, where: str) -> None:
+    """Test the table of entry offsets behind a basket's data: rising, and inside the data."""
+    at = last - key.length
+    if len(data) - at < 4:
+        raise CorruptFile("its entry offsets are cut short", where=where)
+    count = int.from_bytes(data[at : at + 4], "big")
+    if count != entries + 1 or count * 4 > len(data) - at - 4:
+        raise CorruptFile(f"it has {count} entry offsets for {entries} entries", where=where)
+    offsets = np.frombuffer(data, ">i4", entries, at + 4)
+    if entries and not (
+        offsets[0] >= key.length and offsets[-1] <= last and bool((offsets[1:] >= offsets[:-1]).all())
+    ):
+        raise CorruptFile("its entry offsets are out of order", where=where)
+
+
+def _lots(
+    baskets: Iterable[tuple[int, int, int, BranchScan]],
+) -> Iterator[list[tuple[int, int, int, BranchScan]]]:
+    lot: list[tuple[int, int, int, BranchScan]] = []
+    size = 0
+    for basket in baskets:
+        lot.append(basket)
+        size += basket[1]
+        if size >= _LOT:
+            yield lot
+            lot, size = [], 0
+    if lot:
+        yield lot
