@@ -1,0 +1,140 @@
+"""One attempt of one job: begin, run the payload, keep the lease, commit or fail.
+
+:func:`run_attempt` is all that a dispatcher hands to a slot. It takes plain numbers, keeps everything durable
+in the ledger, and returns nothing, so it does not matter who started it or whether they still live.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from grid.farm import node as nodes
+from grid.farm.leases import Held
+from grid.farm.payload import Ended, Order
+from grid.farm.watchdog import Limits
+from sitecfg.errors import GatewayError, GridError, StaleLease
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from grid.farm.node import Node
+
+__all__ = ["run_attempt"]
+
+
+def run_attempt(job: int, epoch: int) -> None:
+    """Run a claimed job on this process's node; blocks until it is over.
+
+    Harmless when repeated: only the first start of an epoch begins, any other stops at once. A failure of the
+    payload goes to the ledger and is not raised. Nothing is recorded when the lease was lost or the gateway could
+    not be asked for as long as the lease lasts: then the ledger gives the job to somebody else.
+    """
+    node = nodes.current()
+    runner = str(uuid.uuid4())
+    asked = time.monotonic()
+    try:
+        begun = node.client.begin(job, epoch, runner, host=node.host, pid=os.getpid(), worker=node.worker)
+    except (StaleLease, GatewayError):
+        return
+    held = Held((job, epoch, runner), begun["lease_s"], asked, fence=node.site.lease.fence_fraction)
+    node.keeper.hold(held)
+    try:
+        ended = _run(node, held, begun)
+        _report(node, held, ended)
+    except (StaleLease, GatewayError):
+        return
+    finally:
+        node.keeper.drop(held)
+
+
+def _run(node: Node, held: Held, begun: dict[str, Any]) -> Ended:
+    job, epoch, runner = held.key
+    mark = f"job {job} epoch {epoch}"
+    with _workspace(node.scratch / f"{job}.{epoch}.{runner[:8]}") as scratch:
+        spec = {
+            **begun["spec"],
+            "production": begun["production"],
+            "key": begun["key"],
+            "inputs": begun["inputs"],
+            "attempt": {
+                "job": job,
+                "epoch": epoch,
+                "runner": runner,
+                "scratch": str(scratch),
+                "pool": str(node.site.pool.path),
+                "scripts": str(node.home.scripts),
+                "memory": node.site.workers.chunk,
+            },
+        }
+        if node.payloads is None:
+            return _run_inline(begun["kind"], spec)
+        output = node.home.attempts / f"{job}.{epoch}.{runner[:8]}.log"
+        order = Order(begun["kind"], spec, Limits(**begun["limits"]), scratch, output, mark)
+        ended = node.payloads.run(order, abandoned=lambda: held.lost)
+        if not output.stat().st_size:
+            output.unlink()
+        return ended
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_inline(kind: str, spec: dict[str, Any]) -> Ended:
+    started = time.monotonic()
+    step = importlib.import_module(f"grid.steps.{kind}")
+    try:
+        result: dict[str, Any] | None = step.run(spec, lambda _done, _total: None)
+        error = None
+    except GridError as failed:
+        result, error = None, failed
+    measured = {
+        "cpu_s": 0.0,
+        "wall_s": time.monotonic() - started,
+        "peak_rss": 0,
+        "bytes_in": 0,
+        "bytes_out": 0,
+    }
+    if result is not None:
+        result["measured"] = measured
+    return Ended(result, error, error.failure if error else "", measured, "")
+
+
+def _report(node: Node, held: Held, ended: Ended) -> None:
+    """Commit or fail; a commit that the ledger refuses for its content is a failure too."""
+    if held.lost or (held.fenced and not node.keeper.confirm(held)):
+        return
+    job, epoch, runner = held.key
+    if ended.result is not None:
+        try:
+            node.client.commit(job, epoch, runner, ended.result, patience_s=held.lease_s)
+        except (StaleLease, GatewayError):
+            raise
+        except GridError as refused:
+            ended = Ended(None, refused, refused.failure, ended.measured, ended.last_lines)
+        else:
+            return
+    assert ended.error is not None
+    node.client.fail(
+        job,
+        epoch,
+        runner,
+        failure=ended.failure,
+        message=str(ended.error),
+        measured=ended.measured,
+        last_lines=ended.last_lines,
+        blamed=ended.error.where or None,
+        patience_s=held.lease_s,
+    )

@@ -1,0 +1,98 @@
+"""What happens inside a payload's process: one step, its progress, its result.
+
+It speaks over one socket, a line of JSON each: in comes ``{"kind", "spec", "scratch", "mark"}``, out go
+``{"progress": [done, total]}`` and last ``{"result": …}`` or ``{"error": …}``.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from sitecfg.errors import GridError, NotFound, OutputError
+
+if TYPE_CHECKING:
+    import socket
+
+#: Seconds between two reports of progress.
+REPORT_EVERY = 0.05
+
+
+def run(channel: socket.socket) -> int:
+    """Run the step that the channel asks for and return the process's exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
+    # A user's fork that runs on into our code must not answer in our name.
+    owner = os.getpid()
+    with channel.makefile("r") as lines:
+        order = json.loads(lines.readline())
+    try:
+        answer = {"result": _step(order, channel)}
+        text = json.dumps(answer, allow_nan=False)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- told in full to who watches
+        if not isinstance(error, GridError) or error.__cause__ is not None:
+            traceback.print_exc()
+        text = json.dumps({"error": _in_words(error).to_json()}, default=str)
+    if os.getpid() != owner:
+        return 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    channel.sendall(json.dumps({"io": _bytes_moved()}).encode() + b"\n" + text.encode() + b"\n")
+    return 0
+
+
+def _step(order: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
+    os.chdir(order["scratch"])
+    os.environ["TMPDIR"] = tempfile.tempdir = order["scratch"]
+    os.environ["MDCGRID_PAYLOAD"] = order["mark"]
+    kind = order["kind"]
+    try:
+        step = importlib.import_module(f"grid.steps.{kind}") if kind.isidentifier() else None
+    except ModuleNotFoundError as error:
+        if error.name != f"grid.steps.{kind}":
+            raise
+        step = None
+    if step is None or not hasattr(step, "run"):
+        raise NotFound("this release has no such step", where=kind, todo="run the same release everywhere")
+    result: dict[str, Any] = step.run(order["spec"], _Progress(channel))
+    return result
+
+
+class _Progress:
+    """Tells the worker how far the step is; cheap enough to call for every chunk."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + REPORT_EVERY
+            self._channel.sendall(b'{"progress": [%d, %d]}\n' % (done, total))
+
+
+def _in_words(error: BaseException) -> GridError:
+    if isinstance(error, GridError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        return OutputError(f"{type(error).__name__}: {error}", where=str(error.filename or ""))
+    return GridError(f"{type(error).__name__}: {error}", todo="read the last lines of what it printed")
+
+
+def _bytes_moved() -> dict[str, int]:
+    """Return what this process read and wrote, by the kernel's count of system calls."""
+    with open("/proc/self/io") as lines:  # noqa: PTH123 -- not a file to talk about paths for
+        counts = dict(line.split(": ") for line in lines)
+    return {"bytes_in": int(counts["rchar"]), "bytes_out": int(counts["wchar"])}

@@ -1,0 +1,130 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from grid.farm.gateway.bell import Bell
+from grid.farm.gateway.calls import calls
+from grid.farm.gateway.daemons import Daemons
+from grid.farm.gateway.guard import Guard
+from grid.farm.gateway.ledger import Ledger
+from grid.farm.gateway.reaper import Reaper
+from sitecfg.errors import GatewayError, GridError, LedgerError, NotFound, StaleLease, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from fastapi import APIRouter
+
+    from catalog.engine import Catalog
+    from grid.farm.gateway.daemons import Daemon
+    from sitecfg.models import Site
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    catalog: Catalog,
+    token: str,
+    site: Site,
+    *,
+    routers: Sequence[APIRouter] = (),
+    daemons: Sequence[Daemon] = (),
+) -> FastAPI:
+    """Return the gateway of a catalog.
+
+    Handlers find ``request.app.state.ledger`` (a :class:`~grid.farm.gateway.ledger.Ledger`, for writing),
+    ``.catalog`` (for reading) and ``.site``. What they raise as ``GridError`` is answered as JSON with a fitting
+    status; anything else is answered with 500 and logged, and the gateway goes on.
+
+    Parameters
+    ----------
+    catalog
+        An open catalog; the gateway does not close it.
+    token
+        What callers must show.
+    site
+        The settings.
+    routers
+        Further routes.
+    daemons
+        What looks after the catalog while the gateway runs; the reaper of leases is always there.
+    """
+    bell = Bell()
+    ledger = Ledger(catalog, bell)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        running = Daemons([Reaper(site.lease), *daemons], catalog, bell)
+        app.state.daemons = running
+        try:
+            yield
+        finally:
+            app.state.closing = True
+            running.close()
+            ledger.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.catalog, app.state.ledger, app.state.bell, app.state.site = catalog, ledger, bell, site
+    app.state.closing = False
+    app.include_router(calls())
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(GridError, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(Exception, _unforeseen)
+    app.add_middleware(Guard, token=token, body_limit=site.gateway.body_limit)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"pid": os.getpid(), "site": site.name, "daemons": app.state.daemons.state()}
+
+    return app
+
+
+def _status(error: GridError) -> int:
+    match error:
+        case StaleLease():
+            return 409
+        case NotFound():
+            return 404
+        case GatewayError() | LedgerError():
+            return 503
+        case _:
+            return 422
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GridError)
+    return JSONResponse(error.to_json(), _status(error))
+
+
+async def _malformed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:20]]
+    refused = UsageError("the request is malformed: " + "; ".join(problems), where=request.url.path)
+    return JSONResponse(refused.to_json(), 422)
+
+
+async def _no_route(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kind = NotFound if error.status_code == 404 else UsageError
+    return JSONResponse(kind(str(error.detail), where=request.url.path).to_json(), error.status_code)
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    failed = GridError(
+        f"the gateway failed: {type(error).__name__}: {error}",
+        where=request.url.path,
+        todo="look at log/gateway.log in the home",
+    )
+    return JSONResponse(failed.to_json(), 500)

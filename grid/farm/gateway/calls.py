@@ -1,0 +1,148 @@
+"""The calls of the ledger's protocol over HTTP. All may be repeated without harm."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from catalog import work
+from grid.farm.gateway import requests  # noqa: TC001 -- FastAPI reads the annotations of its handlers
+
+if TYPE_CHECKING:
+    from catalog.rows import File
+    from grid.farm.gateway.bell import Bell
+    from grid.farm.gateway.ledger import Ledger
+    from sitecfg.models import Site
+
+__all__ = ["calls"]
+
+#: A claim that nobody begins runs out soon: its dispatcher, or the reply to it, was lost. Seconds.
+CLAIM_S = 30.0
+#: While a claim waits it looks by itself this often: a job's time may have come. Seconds.
+LOOK_EVERY_S = 0.5
+
+
+def calls() -> APIRouter:
+    """Return the routes ``/claim /begin /renew /commit /fail /release``."""
+    router = APIRouter()
+    router.add_api_route("/claim", _claim, methods=["POST"])
+    router.add_api_route("/begin", _begin, methods=["POST"])
+    router.add_api_route("/renew", _renew, methods=["POST"])
+    router.add_api_route("/commit", _commit, methods=["POST"])
+    router.add_api_route("/fail", _fail, methods=["POST"])
+    router.add_api_route("/release", _release, methods=["POST"])
+    return router
+
+
+async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
+    ledger: Ledger = request.app.state.ledger
+    bell: Bell = request.app.state.bell
+    site: Site = request.app.state.site
+    call = partial(
+        work.claim,
+        cell=body.cell,
+        claimer=body.claimer,
+        limit=body.limit,
+        lease_s=min(CLAIM_S, site.lease.seconds),
+    )
+    deadline = time.monotonic() + body.wait_s
+    while True:
+        seen = bell.whispers
+        claims = await asyncio.wrap_future(ledger.submit(call, ring=False))
+        left = deadline - time.monotonic()
+        if claims or left <= 0 or request.app.state.closing or await request.is_disconnected():
+            return {"claims": [{"job": one.job, "epoch": one.epoch, "kind": one.kind} for one in claims]}
+        await bell.heard(seen, min(left, LOOK_EVERY_S))
+
+
+async def _begin(request: Request, body: requests.Begin) -> dict[str, Any]:
+    ledger: Ledger = request.app.state.ledger
+    site: Site = request.app.state.site
+    begun = await asyncio.wrap_future(
+        ledger.submit(
+            lambda tx: work.begin(
+                tx,
+                work.Lease(body.job, body.epoch, body.runner),
+                host=body.host,
+                worker=body.worker,
+                pid=body.pid,
+                lease_s=site.lease.seconds,
+            ),
+            ring=False,
+        )
+    )
+    limits = {
+        "memory": site.workers.memory,
+        "wall_s": site.workers.wall_time,
+        "quiet_s": site.workers.quiet_time,
+    }
+    return {
+        "kind": begun.kind,
+        "production": begun.production,
+        "key": begun.key,
+        "spec": begun.spec,
+        "inputs": [_input(one) for one in begun.inputs],
+        "limits": limits,
+        "lease_s": site.lease.seconds,
+    }
+
+
+def _input(file: File) -> dict[str, Any]:
+    return {
+        "name": str(file),
+        "urls": list(file.urls),
+        "bytes": file.bytes,
+        "adler32": file.adler32,
+        "xxh3": file.xxh3,
+        "events": file.events,
+        "fingerprint": file.fingerprint,
+        "content": file.content,
+    }
+
+
+async def _renew(request: Request, body: requests.Renew) -> dict[str, Any]:
+    ledger: Ledger = request.app.state.ledger
+    site: Site = request.app.state.site
+    leases = [work.Lease(one.job, one.epoch, one.runner) for one in body.leases]
+    renewed = await asyncio.wrap_future(
+        ledger.submit(lambda tx: work.renew(tx, leases, lease_s=site.lease.seconds), ring=False)
+    )
+    return {"lost": [{"job": one.job, "epoch": one.epoch, "runner": one.runner} for one in renewed.lost]}
+
+
+async def _commit(request: Request, body: requests.Commit) -> dict[str, Any]:
+    ledger: Ledger = request.app.state.ledger
+    lease = work.Lease(body.job, body.epoch, body.runner)
+    ended = await asyncio.wrap_future(ledger.submit(lambda tx: work.commit(tx, lease, body.result)))
+    return {"state": ended.state, "repeated": ended.repeated}
+
+
+async def _fail(request: Request, body: requests.Fail) -> dict[str, Any]:
+    ledger: Ledger = request.app.state.ledger
+    site: Site = request.app.state.site
+    ended = await asyncio.wrap_future(
+        ledger.submit(
+            lambda tx: work.fail(
+                tx,
+                work.Lease(body.job, body.epoch, body.runner),
+                body.failure,
+                body.message,
+                measured=body.measured,
+                last_lines=body.last_lines,
+                blamed=body.blamed,
+                rules=site.failure_rules(),
+            )
+        )
+    )
+    return {"state": ended.state, "repeated": ended.repeated}
+
+
+async def _release(request: Request, body: requests.Release) -> dict[str, Any]:
+    ledger: Ledger = request.app.state.ledger
+    leases = [work.Lease(one.job, one.epoch, one.runner or "") for one in body.leases]
+    jobs = await asyncio.wrap_future(ledger.submit(lambda tx: work.give_back(tx, leases, worker=body.worker)))
+    return {"released": len(jobs)}

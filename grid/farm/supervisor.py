@@ -1,0 +1,277 @@
+"""The process that keeps a home's farm running, and ends it when nobody needs it any more.
+
+It starts each of the farm's processes and starts it again on *any* exit. It returns the leases of a worker that
+it saw die, at once. Should it be killed itself, the kernel kills the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from grid.farm import leash
+from grid.farm.home import Home, read_state, write_private, write_state
+from grid.farm.locks import FileLock
+from grid.farm.process import Supervised
+from grid.farm.startup import forget_complaint, reporting, settings
+from sitecfg.errors import GridError
+
+if TYPE_CHECKING:
+    from sitecfg.models import Site
+
+__all__ = ["Supervisor", "main"]
+
+_log = logging.getLogger(__name__)
+#: How often the supervisor looks around when no process ends, seconds.
+TICK_S = 0.2
+#: What a dead worker left behind gets this long to end by itself, seconds.
+ORPHANS_S = 1.0
+#: How often the supervisor looks for such orphans when no process of its own has died, seconds.
+SWEEP_S = 5.0
+#: How long the gateway may take to end, seconds.
+FAREWELL_S = 3.0
+
+
+class Supervisor:
+    """Keeps the processes of one home.
+
+    Parameters
+    ----------
+    home
+        The home; the caller holds its supervisor lock.
+    site
+        The settings.
+    """
+
+    def __init__(self, home: Home, site: Site) -> None:
+        self._home = home
+        self._site = site
+        self._mark = secrets.token_hex(3)
+        self._stopping = False
+        self._listener = self._listen()
+        self._gateway = self._module(
+            "gateway", ["grid.farm.gateway", str(home.root), str(os.getpid()), str(self._listener.fileno())]
+        )
+        self._gateway.inherit = (self._listener.fileno(),)
+        self._children = [self._gateway]
+        self._sweep_at = time.monotonic() + SWEEP_S
+        self._returns = _Returns(home)
+
+    def run(self) -> None:
+        """Run until the last client has left or somebody says stop; leaves no process behind."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        clients, slots = FileLock(self._home.clients_lock), FileLock(self._home.slots_lock)
+        with clients, slots, selectors.DefaultSelector() as selector:
+            while not self._stopping:
+                self._start_due(selector)
+                for key, _ in selector.select(TICK_S):
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                self._bury()
+                self._sweep()
+                if self._home.stop.exists():
+                    _log.info("told to stop")
+                    break
+                if len(self._children) == 1 and self._slots_wanted(slots):
+                    self._add_slots()
+                if not self._home.stay.exists() and clients.alone():
+                    _log.info("no client is left")
+                    break
+            self._end()
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        self._stopping = True
+
+    def _listen(self) -> socket.socket:
+        """Listen where the last gateway of this home did, if that was not long ago and the place is free."""
+        before = read_state(self._home.gateway) or {}
+        host, wanted = self._site.gateway.host, self._site.gateway.port
+        for port in (wanted,) if wanted else (before.get("port", 0), 0):
+            try:
+                listener = socket.create_server((host, port), backlog=1024)
+            except OSError:
+                if port == wanted:
+                    raise
+            else:
+                break
+        port = listener.getsockname()[1]
+        state = {
+            "url": f"http://{host}:{port}",
+            "port": port,
+            "token": before.get("token") or secrets.token_urlsafe(32),
+        }
+        write_state(self._home.gateway, state)
+        return listener
+
+    def _module(self, name: str, arguments: list[str]) -> Supervised:
+        forget_complaint(name, self._home)
+        return Supervised(name, arguments, self._home.log, self._mark)
+
+    def _process(self, name: str, role: str) -> Supervised:
+        return self._module(name, ["grid.farm.processes", role, str(self._home.root), str(os.getpid())])
+
+    def _slots_wanted(self, slots: FileLock) -> bool:
+        if self._home.stay.exists():
+            return True
+        if slots.alone():
+            slots.free()
+            return False
+        return True
+
+    def _add_slots(self) -> None:
+        if self._site.workers.executor == "dask":
+            from grid.farm.keys import make_pem
+
+            write_private(self._home.dask_keys, make_pem())
+            self._children.append(self._process("scheduler", "scheduler"))
+            self._children += [
+                self._process(f"worker-{number}", "worker") for number in range(self._site.workers.number)
+            ]
+        self._children.append(self._process("dispatcher", "dispatcher"))
+
+    def _start_due(self, selector: selectors.BaseSelector) -> None:
+        started = False
+        for child in self._children:
+            if child.pid is None and time.monotonic() >= child.due:
+                child.start()
+                started = True
+                watched = child.watch()
+                if watched is not None:
+                    selector.register(watched, selectors.EVENT_READ)
+        if started:
+            self._tell()
+
+    def _bury(self) -> None:
+        for child in self._children:
+            if child.died():
+                _log.warning("%s ended with %s", child.incarnation, child.last_exit)
+                self._sweep_at = time.monotonic() + ORPHANS_S
+                if child is not self._gateway:
+                    self._returns.add(child.incarnation)
+
+    def _sweep(self) -> None:
+        """End what dead processes left behind and did not end by itself in time."""
+        if time.monotonic() < self._sweep_at:
+            return
+        mine = frozenset(child.pid for child in self._children if child.pid is not None)
+        left = leash.kill_descendants(spare=mine)
+        _reap_adopted(mine)
+        self._sweep_at = time.monotonic() + (TICK_S if left else SWEEP_S)
+
+    def _tell(self) -> None:
+        write_state(
+            self._home.farm,
+            {
+                "pid": os.getpid(),
+                "stopped": False,
+                "executor": self._site.workers.executor,
+                "children": {
+                    child.name: {
+                        "pid": child.pid,
+                        "name": child.incarnation,
+                        "starts": child.starts,
+                        "last_exit": child.last_exit,
+                    }
+                    for child in self._children
+                },
+            },
+        )
+
+    def _end(self) -> None:
+        """Stop everything: first what claims and runs, then the leases go back, then the gateway."""
+        running = [child for child in self._children if child is not self._gateway]
+        for child in running:
+            child.stop(signal.SIGKILL)
+        for child in running:
+            child.wait(FAREWELL_S)
+            self._returns.add(child.incarnation)
+        self._returns.close(FAREWELL_S if running else 0.0)
+        self._gateway.stop(signal.SIGTERM)
+        if not self._gateway.wait(FAREWELL_S):
+            self._gateway.stop(signal.SIGKILL)
+            self._gateway.wait(FAREWELL_S)
+        deadline = time.monotonic() + FAREWELL_S
+        while leash.kill_descendants() and time.monotonic() < deadline:
+            _reap_adopted(frozenset())
+            time.sleep(0.01)
+        self._listener.close()
+        home = self._home
+        for path in (home.gateway, home.dask, home.dask_keys, home.stay, home.stop):
+            path.unlink(missing_ok=True)
+        write_state(self._home.farm, {"pid": os.getpid(), "stopped": True, "children": {}})
+
+
+class _Returns:
+    """Returns the leases of dead workers, from a thread, for as long as it takes."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._names: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="returns", daemon=True)
+        self._thread.start()
+
+    def add(self, worker: str) -> None:
+        self._names.put(worker)
+
+    def close(self, timeout: float) -> None:
+        self._names.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        from grid.farm.client import GatewayClient
+
+        with GatewayClient.of_home(self._home) as client:
+            while (name := self._names.get()) is not None:
+                try:
+                    count = client.release(worker=name)
+                except GridError as error:
+                    _log.warning("the leases of %s are left to run out: %s", name, error)
+                else:
+                    _log.info("returned %d leases of %s", count, name)
+
+
+def _reap_adopted(spare: frozenset[int]) -> None:
+    """Bury the orphans that this process inherited; its own children are buried by who started them."""
+    for child in psutil.Process().children():
+        if child.pid not in spare:
+            try:
+                os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+
+
+def main(place: str) -> None:
+    """Supervise a home, unless somebody does already; leaves the process and session that started it.
+
+    When the process that was started ends, the lock is held: by the process that goes on.
+    """
+    home = Home(Path(place))
+    home.prepare()
+    with reporting("supervisor", home.root), FileLock(home.supervisor_lock) as lock:
+        if not lock.alone():
+            return
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+        for old in (home.stay, home.stop):
+            old.unlink(missing_ok=True)
+        forget_complaint("supervisor", home)
+        leash.adopt_orphans()
+        Supervisor(home, settings(home)).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,67 @@
+"""Remove what attempts left behind in the pool and nobody registered."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING
+
+from catalog import sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from catalog.engine import Catalog
+
+__all__ = ["Sweeper"]
+
+_log = logging.getLogger(__name__)
+
+#: A file that one attempt wrote, finished or not: ``<logical>.e<epoch>.<runner8>.root``, perhaps with a mark before
+#: or behind it. Nothing else in the pool is ever touched.
+_OURS = re.compile(r"\.e\d+\.(?P<runner>[0-9a-z]{8})\.root")
+
+
+class Sweeper:
+    """A daemon that removes files of attempts that ended without a commit.
+
+    A file goes only if all of this holds: its name says which attempt wrote it, no run with that start token can still
+    commit, no row of the catalog names it, and it has not been written to for a lease and a grace. The folder is listed
+    first and the catalog asked afterwards, so what is committed meanwhile is seen.
+
+    Parameters
+    ----------
+    pool
+        The folder that is swept, with its subfolders.
+    age_s
+        A lease and a grace, seconds.
+    """
+
+    name = "sweep"
+
+    def __init__(self, pool: Path, age_s: float) -> None:
+        self._pool = pool
+        self._age_s = age_s
+
+    def step(self, catalog: Catalog) -> float:
+        """Sweep once; returns the seconds until the next time."""
+        for path in self.orphans(catalog):
+            path.unlink(missing_ok=True)
+            _log.info("swept %s", path)
+        return max(1.0, self._age_s / 4)
+
+    def orphans(self, catalog: Catalog) -> list[Path]:
+        """Return what would be removed now; nothing is changed."""
+        oldest = time.time() - self._age_s  # compared with the file system's clock, which is this host's
+        old = {}
+        for path in self._pool.rglob("*"):
+            match = _OURS.search(path.name)
+            if match and path.is_file() and path.stat().st_mtime < oldest:
+                old[path] = match["runner"]
+        if not old:
+            return []
+        with catalog.read() as tx:
+            live = {runner[:8] for runner in sweep.live_runners(tx)}
+            known = sweep.registered(tx, [path.as_uri() for path in old])
+        return [path for path, runner in old.items() if runner not in live and path.as_uri() not in known]
