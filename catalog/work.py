@@ -51,9 +51,18 @@ __all__ = [
 
 
 def claim(
-    tx: Connection, *, cell: str, limit: int, lease_s: float, kinds: Sequence[str] | None = None
+    tx: Connection,
+    *,
+    cell: str,
+    limit: int,
+    lease_s: float,
+    kinds: Sequence[str] | None = None,
+    claimer: str | None = None,
 ) -> list[Claim]:
     """Lease up to `limit` jobs that are due, highest priority first, then oldest first.
+
+    Until they are begun the jobs stand under the name of `claimer` (a dispatcher), so that ``give_back`` can
+    return them when it was seen to die.
 
     Not idempotent: a claim whose reply is lost runs out by itself after `lease_s` seconds.
     """
@@ -70,7 +79,7 @@ def claim(
             state=JobState.LEASED,
             epoch=job.c.epoch + 1,
             runner=None,
-            worker=None,
+            worker=claimer,
             lease_until=at + lease_s,
             cell=cell,
         )
