@@ -18,6 +18,7 @@ __all__ = ["MAX_STREAMS", "check", "pairs", "refusal"]
 MAX_STREAMS: Final = 64
 _KEYS: Final = ("name", "tag", "description", "streams", "prescales", "origin")
 _LARGEST: Final = 2**53  # the largest integer that every JSON reader gives back exactly
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
 
@@ -62,7 +63,8 @@ def _problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "name", "a name of 1 to 100 characters A-Z a-z 0-9 _ . - is needed"
     if not _whole_number(tag, at_least=0):
         yield "tag", "a whole number is needed, 0 or more"
-    if not isinstance(values.get("description", ""), str):
+    description = values.get("description", "")
+    if not isinstance(description, str) or _SURROGATE.search(description):
         yield "description", "has to be text"
     yield from _stream_problems(values.get("streams"))
     yield from _prescale_problems(values.get("prescales", {}))
@@ -102,4 +104,8 @@ def _whole_number(value: Any, *, at_least: int) -> bool:
 
 
 def _words(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(word, str) and word.strip() for word in value)
+    return isinstance(value, (list, tuple)) and all(_word(word) for word in value)
+
+
+def _word(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()

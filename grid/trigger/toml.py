@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from grid.trigger.table import TriggerTable
 
 __all__ = ["to_toml"]
+
+_PLAIN: Final = re.compile(r"[^ -~]")
 
 
 def to_toml(table: TriggerTable) -> str:
@@ -27,11 +32,12 @@ def to_toml(table: TriggerTable) -> str:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value)  # a JSON string of ASCII is a TOML basic string
+    quoted = json.dumps(value, ensure_ascii=False)
+    # What JSON leaves as it is and TOML forbids, or a terminal may not show, is escaped the way of TOML.
+    return _PLAIN.sub(lambda found: f"\\U{ord(found[0]):08x}", quoted)
 
 
-def _list(values: object) -> str:
-    assert isinstance(values, (list, tuple))
+def _list(values: Sequence[str]) -> str:
     if len(values) < 4:
         return "[" + ", ".join(map(_text, values)) + "]"
     return "[\n" + "".join(f"    {_text(one)},\n" for one in values) + "]"

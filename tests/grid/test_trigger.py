@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import re
+import tomllib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grid.trigger import MAX_STREAMS, TriggerTable, diff, families, menu_hash
+from grid.trigger.toml import to_toml
 from kernels import reference
 from sitecfg.errors import TriggerTableError
 
@@ -186,6 +188,27 @@ def test_a_mask_has_room_for_64_streams() -> None:
         TriggerTable("T", 1, streams)
     del streams["S64"]
     assert TriggerTable("T", 1, streams).resolve([f"p{i}" for i in range(64)]).masks.shape == (64, 1)
+
+
+_words = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["A", "B", "c_1", "D-2"]), st.lists(_words, min_size=1, max_size=5), min_size=1
+    ),
+    st.dictionaries(_words, st.integers(1, 2**53), max_size=3),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.none() | st.lists(_words, max_size=5, unique=True),
+)
+def test_any_table_survives_json_and_toml(
+    streams: dict[str, list[str]], prescales: dict[str, int], description: str, origin: list[str] | None
+) -> None:
+    table = TriggerTable("T", 1, streams, prescales, description, origin)
+    assert TriggerTable.from_json(table.canonical) == table
+    text = to_toml(table)
+    assert text.isascii()
+    assert TriggerTable.from_json(tomllib.loads(text)) == table
 
 
 # -- what a table means for a menu

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import pytest
 
+from sitecfg import load
 from sitecfg.errors import ConfigError
 from sitecfg.load import load_site
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _write(path: Path, text: str) -> Path:
@@ -131,6 +130,17 @@ def test_an_unknown_variable_is_refused_with_near_ones(tmp_path: Path, variable:
 def test_variables_that_are_no_settings_or_empty_are_left_alone(tmp_path: Path) -> None:
     environ = {"MDCGRID_HOME": "/x", "MDCGRID_REAL_DATA": "/y", "MDCGRID_WORKERS__SLOTS": "", "PATH": "/bin"}
     assert set(load_site(tmp_path, environ=environ).origins.values()) == {"defaults.toml"}
+
+
+def test_every_variable_that_our_code_reads_is_known() -> None:
+    root = Path(load.__file__).parent.parent
+    code = [
+        path.read_text()
+        for room in ("grid", "catalog", "kernels", "sitecfg")
+        for path in (root / room).rglob("*.py")
+    ]
+    read = {name for text in code for name in re.findall(r"[\"'](MDCGRID_[A-Z_]+)[\"']", text)}
+    assert read <= load.OTHER_VARIABLES
 
 
 def test_a_section_given_as_a_value_is_one_problem(tmp_path: Path) -> None:

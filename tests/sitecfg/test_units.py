@@ -73,7 +73,9 @@ def test_a_size_that_cannot_be_read_is_refused_with_a_hint(text: str, hint: str)
     assert hint in caught.value.todo
 
 
-@pytest.mark.parametrize("value", [True, None, float("nan"), float("inf"), -1, 10**400, 1e30, "9" * 5000, [1], b"1 GB"])
+@pytest.mark.parametrize(
+    "value", [True, None, float("nan"), float("inf"), -1, 10**400, 1e30, "9" * 5000, [1], b"1 GB"]
+)
 def test_what_is_no_text_or_number_is_refused(value: object) -> None:
     for parse in (parse_bytes, parse_seconds, parse_rate):
         with pytest.raises(BadUnit):
