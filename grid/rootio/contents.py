@@ -82,9 +82,7 @@ class Contents:
         scan = scan_ntuple(self.image, entry, full=self.full)
         self._count(scan.covered, 0)
         self._tell(scan.packed_bytes)
-        return TreeStructure(
-            entry.path, "RNTuple", scan.entries, scan.fields, scan.pages, scan.packed_bytes
-        )
+        return TreeStructure(entry.path, "RNTuple", scan.entries, scan.fields, scan.pages, scan.packed_bytes)
 
     def objects(self, entries: Sequence[Entry], header: Header) -> None:
         """Test all other objects, and the streamer info: they must unpack."""

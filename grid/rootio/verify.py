@@ -135,7 +135,7 @@ def verify(
             sum(_is_object(entry) for entry in newest.values()),
             tuple(trees),
             contents.covered,
-            tuple([*_notes(skeleton), *contents.notes]),
+            (*_notes(skeleton), *contents.notes),
         )
 
 

@@ -81,7 +81,9 @@ def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
         try:
             data, covered = codec(payload[at : at + packed], length)
         except _failures(letters) as error:
-            raise CorruptFile(f"a block ({letters.decode()}) does not unpack: {error}", where=where) from error
+            raise CorruptFile(
+                f"a block ({letters.decode()}) does not unpack: {error}", where=where
+            ) from error
         if len(data) != length:
             raise CorruptFile(f"a block unpacks to {len(data)} bytes, not {length}", where=where)
         at += packed
@@ -148,11 +150,11 @@ _CODECS: Final[dict[bytes, Callable[[memoryview, int], tuple[bytes, bool]]]] = {
 
 
 def _failures(letters: bytes) -> tuple[type[Exception], ...]:
-    """The exceptions with which a codec says that bytes are wrong."""
+    """Return the exceptions with which a codec says that bytes are wrong."""
     if letters == b"ZL":
         from isal import isal_zlib
 
-        return (ValueError, isal_zlib.error)
+        return (ValueError, isal_zlib.error)  # type: ignore[return-value]  # its stubs call it an instance
     if letters == b"L4":
         import lz4.block
 
