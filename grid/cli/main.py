@@ -71,12 +71,22 @@ def _root(
 
 def _register() -> None:
     """Hang every verb on the command; each file is small and imports what is heavy only when it runs."""
-    from grid.cli import config, files, trigger
+    from grid.cli import config, data, farm, run, trigger, work
 
-    app.command(rich_help_panel=_LOCAL)(files.verify)
-    app.command(rich_help_panel=_LOCAL)(files.split)
-    app.command(rich_help_panel=_LOCAL)(files.merge)
+    app.command(rich_help_panel=_WORK)(run.run)
+    app.command(rich_help_panel=_WORK)(work.status)
+    app.command(rich_help_panel=_WORK)(work.retry)
+    app.command(rich_help_panel=_WORK)(work.log)
+    app.command(rich_help_panel=_WORK)(data.audit)
     app.add_typer(trigger.app, name="trigger", rich_help_panel=_WORK)
+    app.command(rich_help_panel=_DATA)(work.declare)
+    app.command(rich_help_panel=_DATA)(data.ls)
+    app.command(rich_help_panel=_DATA)(data.get)
+    app.command(rich_help_panel=_DATA)(data.links)
+    app.command(rich_help_panel=_FARM)(farm.init)
+    app.command(rich_help_panel=_FARM)(farm.up)
+    app.command(rich_help_panel=_FARM)(farm.down)
+    app.command(rich_help_panel=_FARM)(farm.doctor)
     app.add_typer(config.app, name="config", rich_help_panel=_FARM)
 
 

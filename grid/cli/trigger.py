@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -92,7 +92,7 @@ def trigger_check(
     from grid.rootio.menu import file_menu
 
     table = find_table(context, which)
-    answer = {}
+    answer: dict[str, Any] = {}
     for file in files:
         menu = file_menu(file)
         resolved = table.resolve(menu)

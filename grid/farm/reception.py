@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from catalog.rows import Dataset, Production
+    from catalog.rows import Dataset, File, Production
 
-__all__ = ["declare", "progress", "report", "retry", "submit"]
+__all__ = ["dataset", "declare", "file_row", "progress", "report", "retry", "submit"]
 
 RAW = "raw"
 
 
 def declare(
     tx: Connection,
-    dataset: Name,
+    name: Name,
     named: Sequence[tuple[str, str]],
     *,
     identity: Sequence[str],
@@ -49,11 +49,11 @@ def declare(
     dict
         ``dataset``, and how many files are ``new`` and how many were ``known``.
     """
-    target = files.add_dataset(tx, dataset.scope, dataset.name, tier)
+    target = files.add_dataset(tx, name.scope, name.name, tier)
     registered = files.register_files(tx, target.id, named)
     spec = {"identity": list(identity), "tree": list(tree)}
     jobs.add_jobs(tx, None, Kind.INTAKE, [jobs.NewJob(str(one), (one,), spec) for one in registered.added])
-    return {"dataset": str(dataset), "new": len(registered.added), "known": len(registered.known)}
+    return {"dataset": str(name), "new": len(registered.added), "known": len(registered.known)}
 
 
 def submit(
@@ -92,8 +92,8 @@ def submit(
     source = Name.parse(recipe.inputs)
     if named:
         declare(tx, source, named, identity=recipe.identity, tree=recipe.tree)
-    dataset = find.dataset(tx, source.scope, source.name)
-    productions.add_dataset_inputs(tx, production.id, dataset.id)
+    inputs = find.dataset(tx, source.scope, source.name)
+    productions.add_dataset_inputs(tx, production.id, inputs.id)
     if not planning.input_totals(tx, production.id):
         raise UsageError("the input dataset has no files", where=recipe.inputs, todo="declare files first")
     for bit, stream in enumerate(streams_of(recipe)):
@@ -118,6 +118,41 @@ def retry(tx: Connection, *, production: str | None, file: str | None, job: int 
         if freed:
             productions.set_production_state(tx, one.id, ProductionState.ACTIVE)
     return {"freed": len(freed)}
+
+
+def dataset(tx: Connection, name: Name) -> dict[str, Any]:
+    """List a dataset's files with what is known of them, and count those whose intake job is held."""
+    found = find.dataset(tx, name.scope, name.name)
+    listed = find.files(tx, found.id)
+    held = sum(
+        job.state == JobState.HELD
+        for one in listed
+        if one.state == FileState.CLOSED
+        for job in status.jobs(tx, file=one.id, kinds=[Kind.INTAKE])
+    )
+    return {
+        "dataset": str(name),
+        "state": found.state,
+        "held": held,
+        "files": [file_row(one) for one in listed],
+    }
+
+
+def file_row(one: File) -> dict[str, Any]:
+    """Return what people and programs want to know of a file."""
+    return {
+        "name": str(one),
+        "state": one.state,
+        "events": one.events,
+        "bytes": one.bytes,
+        "adler32": one.adler32,
+        "xxh3": one.xxh3,
+        "fingerprint": one.fingerprint,
+        "content": one.content,
+        "locality": "DISK" if one.urls else "NONE",
+        "urls": list(one.urls),
+        "why": one.why,
+    }
 
 
 def progress(tx: Connection, name: str) -> dict[str, Any]:
@@ -172,12 +207,12 @@ def report(tx: Connection, name: str) -> dict[str, Any]:
         "streams": [
             {
                 "stream": stream,
-                "dataset": dataset,
-                "files": totals[dataset][0],
-                "bytes": totals[dataset][1],
-                "events": totals[dataset][2],
+                "dataset": target,
+                "files": totals[target][0],
+                "bytes": totals[target][1],
+                "events": totals[target][2],
             }
-            for stream, dataset in zip(streams, merged, strict=True)
+            for stream, target in zip(streams, merged, strict=True)
         ],
         "events_nowhere": books[0].events if 0 in books else 0,
         "events_dropped": dropped.events,

@@ -15,7 +15,7 @@ from sitecfg.errors import GatewayUnreachable, MissingFile, NoSpace, TruncatedFi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["local_copy", "local_path"]
+__all__ = ["copy_out", "local_copy", "local_path"]
 
 _BLOCK = 4 << 20
 
@@ -59,6 +59,14 @@ def local_copy(url: str, scratch: Path, progress: Callable[[int, int], None] | N
         yield copy
     finally:
         copy.unlink(missing_ok=True)
+
+
+def copy_out(url: str, copy: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Copy the bytes of `url` to a new local file, whatever kind of address it is; raises as :func:`local_copy`."""
+    path = local_path(url)
+    if path is not None and not path.is_file():
+        raise MissingFile("no such file", where=url, todo="check the path and the mount")
+    _fetch(path.absolute().as_uri() if path is not None else url, copy, progress)
 
 
 def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -114,6 +114,10 @@ def desk(home: Home) -> APIRouter:
             lambda tx: reception.retry(tx, production=body.production, file=body.file, job=body.job),
         )
 
+    @router.get("/datasets/{name}")
+    def dataset(request: Request, name: str) -> dict[str, Any]:
+        return read(request, lambda tx: reception.dataset(tx, Name.parse(name)))
+
     @router.get("/productions")
     def all_productions(request: Request) -> dict[str, Any]:
         return read(

@@ -1,0 +1,96 @@
+"""``grid init, up, down, doctor``: a home and its farm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grid.cli import show
+from grid.cli.place import DryRun, Json, Place
+from sitecfg.errors import InstallError
+
+__all__ = ["doctor", "down", "init", "up"]
+
+_TOML = """\
+# Settings of this home; `grid config show --describe` lists every key, its value and where that is from.
+#
+# [workers]
+# number = 2
+# memory = "2 GB"
+"""
+
+
+def init(context: typer.Context, dry_run: DryRun = False) -> None:
+    """Make a home: its folders, its settings file, its catalog. Idempotent."""
+    place = Place.of(context)
+    url = place.settings().site.catalog.url
+    if dry_run:
+        from sitecfg.show import hide_secrets
+
+        show.line(f"would make {place.home} with its catalog at {hide_secrets(url)}")
+        return
+    from catalog.engine import create
+    from grid.farm.home import Home
+
+    home = Home(place.home)
+    home.prepare()
+    if not home.settings.exists():
+        home.settings.write_text(_TOML)
+    create(url)
+    show.line(f"{place.home} is ready: put settings into {home.settings}, then 'grid run SCRIPT'")
+
+
+def up(context: typer.Context, as_json: Json = False, dry_run: DryRun = False) -> None:
+    """Start the farm and let it stay until `grid down`; harmless when it runs already."""
+    place = Place.of(context)
+    workers = place.settings().site.workers
+    if dry_run:
+        show.line(f"would start {workers.number} workers of {workers.slots} slots in {place.home}")
+        return
+    from grid.farm.session import up as start
+
+    state = start(place.home)
+    if as_json:
+        show.as_json(state)
+        return
+    show.line(f"the farm of {place.home} is up (supervisor {state.get('pid')}); stop it with 'grid down'")
+    rows = [
+        (name, child.get("pid"), child.get("restarts", 0))
+        for name, child in state.get("children", {}).items()
+    ]
+    show.table(("process", "pid", "starts"), rows)
+
+
+def down(context: typer.Context, dry_run: DryRun = False) -> None:
+    """Stop the farm; running attempts return their leases and are started again later."""
+    place = Place.of(context)
+    from grid.farm.home import Home
+    from grid.farm.session import down as stop
+    from grid.farm.session import running
+
+    if dry_run:
+        show.line("would stop the farm" if running(Home(place.home)) else "no farm runs here")
+        return
+    show.line("the farm is down" if stop(place.home) else "no farm was running here")
+
+
+def doctor(
+    context: typer.Context,
+    place_to_check: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Another place than the home.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the installation: packages, versions, caches, disk space."""
+    from grid.installation import check
+
+    findings = check(place_to_check or Place.of(context).home)
+    if as_json:
+        show.as_json([one.to_json() for one in findings])
+    else:
+        show.table(("verdict", "topic", "found"), [(one.verdict, one.topic, one.text) for one in findings])
+    faults = [one for one in findings if one.verdict == "fault"]
+    if faults:
+        raise InstallError(faults[0].text, where=faults[0].topic, todo=faults[0].todo)
