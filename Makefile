@@ -45,7 +45,7 @@ bench: $(VENV)/.dev  ## the benchmarks at full size, and the table of ratios tha
 	mkdir -p build
 	MDCGRID_BENCH_SCALE=1.0 $(PY) -m pytest benchmarks --benchmark-enable --benchmark-only --timeout=0 \
 		--benchmark-json=build/benchmarks.json $(ARGS)
-	$(PY) -m benchmarks.table build/benchmarks.json
+	$(PY) -m benchmarks.table build/benchmarks.json build/benchmarks.md
 
 docs: $(VENV)/.dev  ## the documentation, into site/
 	$(PY) -m mkdocs build --strict
