@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from grid.rootio.columns import Branch
-    from grid.rootio.source import TreeInfo
+    from grid.rootio.source import Source, TreeInfo
 
-__all__ = ["Carried", "carry", "unwritable"]
+__all__ = ["Carried", "carry", "carry_others", "unwritable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,22 @@ class Carried:
 
 
 def carry(
-    info: TreeInfo,
+    infos: Sequence[TreeInfo],
     *,
     where: str,
     rules: Sequence[Rule] = (),
     need: Collection[str] = (),
     on_refused: str = "refuse",
     format: str | None = None,  # noqa: A002 -- the recipe's word
-) -> Carried:
-    """Choose the branches of a tree that are written.
+) -> list[Carried]:
+    """Choose the branches of some trees that are written.
 
     A branch that counts the values of a kept array is kept as well.
 
     Parameters
     ----------
-    info
-        The tree.
+    infos
+        The trees; a rule has to match a branch of one of them.
     where
         The file, for messages.
     rules
@@ -78,38 +78,78 @@ def carry(
     UsageError
         If a rule matches nothing, or drops a branch that is needed.
     """
-    place = f"{where}: {info.path}"
-    if info.kind == "RNTuple" and format != "ttree":
-        raise UnsupportedContent(
-            "it is an RNTuple, and only TTrees can be written",
-            where=place,
-            todo='say format="ttree" to get a TTree',
-        )
-    refused = {**unwritable(info), **dict(info.refused)}
-    names = [branch.name for branch in info.branches]
-    stay = kept(rules, [*names, *(name for name in refused if name not in names)], where=place)
+    if on_refused not in {"refuse", "drop"}:
+        raise UsageError(f'on_refused is "refuse" or "drop", not {on_refused!r}')
+    if format not in {None, "ttree"}:
+        raise UsageError(f'format is "ttree" or not given, not {format!r}')
+    for info in infos:
+        if info.kind == "RNTuple" and format != "ttree":
+            raise UnsupportedContent(
+                "it is an RNTuple, and only TTrees can be written",
+                where=f"{where}: {info.path}",
+                todo='say format="ttree" to get a TTree',
+            )
+    refused = {info.path: {**unwritable(info), **dict(info.refused)} for info in infos}
+    names = [branch.name for info in infos for branch in info.branches]
+    names += [name for reasons in refused.values() for name in reasons if name not in names]
+    stay = kept(rules, names, where=where)
     if lost := [name for name in need if name in names and name not in stay]:
         raise UsageError(
             f"the rules drop {', '.join(lost)}, which identify the events",
-            where=place,
+            where=where,
             todo=f'add "keep {lost[0]}"',
         )
-    bad = {name: why for name, why in refused.items() if name in stay}
-    if bad and on_refused != "drop":
-        listed = "; ".join(f"{name} ({why})" for name, why in list(bad.items())[:5])
-        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    bad = {
+        path: {name: why for name, why in reasons.items() if name in stay}
+        for path, reasons in refused.items()
+    }
+    if on_refused == "refuse":
+        _refuse(bad, where)
+    return [_choose(info, refused[info.path], stay) for info in infos]
+
+
+def carry_others(source: Source, on_refused: str) -> tuple[tuple[str, str, str], ...]:
+    """Return the objects of a file that are no trees, as dropped: (path, "", reason).
+
+    Raises
+    ------
+    UnsupportedContent
+        Naming them, unless they may be dropped.
+    """
+    if source.others and on_refused == "refuse":
+        listed = ", ".join(f"{path} ({kind})" for path, kind in source.others[:5])
+        more = f" and {len(source.others) - 5} more" if len(source.others) > 5 else ""
         raise UnsupportedContent(
-            f"these can't be carried: {listed}{more}",
-            where=place,
-            todo='drop them by rule, or say on_refused="drop"',
-            refused=bad,
+            f"these objects can't be carried yet: {listed}{more}",
+            where=source.url,
+            todo='say on_refused="drop" to leave them out',
+            refused=dict(source.others),
         )
+    return tuple((path, "", f"a {kind} can't be carried yet") for path, kind in source.others)
+
+
+def _refuse(bad: dict[str, dict[str, str]], where: str) -> None:
+    found = [(path, name, why) for path, reasons in bad.items() for name, why in reasons.items()]
+    if not found:
+        return
+    listed = "; ".join(f"{name} ({why})" for _, name, why in found[:5])
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    trees = ", ".join(path for path, reasons in bad.items() if reasons)
+    raise UnsupportedContent(
+        f"these can't be carried: {listed}{more}",
+        where=f"{where}: {trees}",
+        todo='drop them by rule, or say on_refused="drop"',
+        refused=bad,
+    )
+
+
+def _choose(info: TreeInfo, refused: dict[str, str], stay: set[str]) -> Carried:
     able = [branch for branch in info.branches if branch.name not in refused]
     counting = {branch.counter for branch in able if branch.name in stay}
     chosen = [branch for branch in able if branch.name in stay or branch.name in counting]
     taken = {branch.name for branch in chosen}
-    dropped = [(name, refused.get(name, "by rule")) for name in names if name not in taken]
-    dropped += [(name, why) for name, why in info.refused if name not in names]
+    dropped = [(b.name, refused.get(b.name, "by rule")) for b in info.branches if b.name not in taken]
+    dropped += [(name, why) for name, why in info.refused if name not in info.by_name()]
     return Carried(info.path, info.title, tuple(chosen), tuple(dropped))
 
 

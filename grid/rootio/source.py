@@ -201,7 +201,7 @@ class Source:
             If the bytes of a basket contradict themselves; the branch is named.
         """
         self.info(path)
-        columns, readers = {}, self._readers[path].readers
+        readers = self._readers[path].readers
         columns = {}
         for name in names:
             with translated(self.url, f"{path}/{name}"):

@@ -1,0 +1,261 @@
+"""Split a file by trigger bit: one output per stream, every event accounted for.
+
+Events are read once, in chunks of bounded size; each goes to every stream of which a path fired.
+Other trees are copied whole into every output. Then each output is read again, from the file, and
+held against the books.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grid.rootio.books import Books, MaskBook
+from grid.rootio.carry import carry, carry_others
+from grid.rootio.checksums import checksum_file
+from grid.rootio.events import find_event_trees, find_identity
+from grid.rootio.guard import Guard
+from grid.rootio.keep import parse
+from grid.rootio.origins import known_origins, origins_json
+from grid.rootio.proof import Expected, prove
+from grid.rootio.reading import EventReader
+from grid.rootio.sink import Sink
+from grid.rootio.source import open_source
+from grid.rootio.splitting import SplitOutput, SplitRecipe, SplitReport
+from grid.rootio.streams import ALL, Streams
+from grid.rootio.tally import NOTHING, Tally, content_hashes
+from kernels import bits, fingerprint, jagged
+from sitecfg.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.columns import Branch
+    from grid.rootio.sink import SinkTree
+    from grid.rootio.source import Source
+
+__all__ = ["ALL", "SplitOutput", "SplitRecipe", "SplitReport", "split"]
+
+
+def split(
+    source: Path | str,
+    outputs: Mapping[str, Path],
+    recipe: SplitRecipe | None = None,
+    *,
+    process: Callable[[Any, Any], Any] | None = None,
+    record: Mapping[str, Any] | None = None,
+    origin: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SplitReport:
+    """Split a file into one output per stream.
+
+    Blocks until every output is written, durable, read again and proven. On any error no output is left.
+
+    Parameters
+    ----------
+    source
+        The input, a local path or a URL.
+    outputs
+        A new file for each stream of the table, or for ``all``.
+    recipe
+        How; see :class:`grid.rootio.splitting.SplitRecipe`.
+    process
+        ``f(events, conditions)``, called on each chunk (once with no event for an empty input).
+    record
+        Provenance to store in the outputs, beside what is found here.
+    origin
+        The input's XXH3-128 if it is known; computed if not.
+    progress
+        Called with (steps done, steps in all): events read, and events read back.
+
+    Raises
+    ------
+    InputError, TriggerTableError, UsageError
+        If the input, the table or the rules are wrong.
+    UserCodeError
+        If the user's function fails or breaks a rule.
+    OutputExists, NoSpace, OutputError
+        If an output can't be written.
+    ClosureError
+        If what was written isn't what was read; the file is named.
+    """
+    recipe = recipe or SplitRecipe()
+    if origin is None:
+        origin = checksum_file(Path(source)).xxh3
+    with open_source(source) as opened:
+        return _Split(opened, outputs, recipe, origin, record or {}, progress).run(process)
+
+
+class _Split:
+    """One split, from plan to proof."""
+
+    def __init__(
+        self,
+        source: Source,
+        outputs: Mapping[str, Path],
+        recipe: SplitRecipe,
+        origin: str,
+        record: Mapping[str, Any],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.source, self.recipe, self.origin, self.progress = source, recipe, origin, progress
+        infos = find_event_trees(source, recipe.event_trees, recipe.identity)
+        self.identity = find_identity(source, infos, recipe.identity, origin)
+        self.streams = Streams(recipe.table, infos, recipe.menu_prefix, source.url)
+        if set(outputs) != set(self.streams.names):
+            raise UsageError(
+                f"outputs are needed for the streams {', '.join(self.streams.names)}, "
+                f"but were given for {', '.join(outputs) or 'none'}"
+            )
+        self.paths = [outputs[stream] for stream in self.streams.names]
+        choose = partial(carry, where=source.url, on_refused=recipe.on_refused, format=recipe.format)
+        self.events = choose(infos, rules=parse(recipe.keep), need=self.identity.names)
+        others = [info for path, info in source.trees.items() if path not in {info.path for info in infos}]
+        rows = [part for info in others for part in choose([info])]
+        self.rows = [part for part in rows if part.branches]
+        self.dropped_branches = tuple(
+            (part.path, name, why) for part in (*self.events, *rows) for name, why in part.dropped
+        ) + carry_others(source, recipe.on_refused)
+        self.record = {**record, **self._found()}
+        self.tallies = [Tally() for _ in self.paths]
+        self.row_tallies = {part.path: Tally() for part in self.rows}
+        self.books = Books()
+        self.gone, self.gone_keys = 0, np.zeros(2, np.uint64)
+        self.overlap = np.zeros((len(self.paths), len(self.paths)), np.int64)
+
+    def run(self, process: Callable[[Any, Any], Any] | None) -> SplitReport:
+        """Write all outputs, then prove each."""
+        reader = EventReader(self.source, self.events, self.identity, self.streams.look)
+        guard = None if process is None else Guard(process, self.recipe.conditions, reader, self.identity)
+        with ExitStack() as stack:
+            sinks = [stack.enter_context(self._sink(bit)) for bit in range(len(self.paths))]
+            stack.push(self._remove_on_error)
+            branches = self._write_events(reader, guard, sinks)
+            self._write_rows(sinks)
+            for sink in sinks:
+                sink.close()
+            outputs = tuple(
+                self._prove(bit, sink, branches, reader.entries) for bit, sink in enumerate(sinks)
+            )
+        return SplitReport(
+            reader.entries,
+            self.streams.names,
+            outputs,
+            self.books.close(),
+            MaskBook(0, self.gone, fingerprint.to_hex(self.gone_keys), NOTHING),
+            tuple(map(tuple, self.overlap.tolist())),
+            self.dropped_branches,
+            tuple(note for info in self.source.trees.values() for note in info.notes),
+        )
+
+    def _found(self) -> dict[str, Any]:
+        """Return what the outputs' records say, apart from the stream."""
+        return {
+            "made_by": "split",
+            "table": self.streams.label,
+            "identity": list(self.identity.names),
+            "event_trees": [part.path for part in self.events],
+            "inputs": [{"xxh3": self.origin, "events": self.source.info(self.events[0].path).entries}],
+            "origins": {
+                part.path: origins_json(known_origins(self.source, part.path, self.origin))
+                for part in self.rows
+            },
+            "dropped": [list(item) for item in self.dropped_branches],
+        }
+
+    def _sink(self, bit: int) -> Sink:
+        record = {**self.record, "stream": self.streams.names[bit]}
+        seed = json.dumps(record, sort_keys=True).encode()
+        compression = self.recipe.compression or self.source.compression
+        return Sink(self.paths[bit], compression=compression, seed=seed, record=record)
+
+    def _remove_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for path in self.paths:
+                path.unlink(missing_ok=True)
+
+    def _write_events(
+        self, reader: EventReader, guard: Guard | None, sinks: Sequence[Sink]
+    ) -> dict[str, tuple[Branch, ...]]:
+        branches: dict[str, tuple[Branch, ...]] = {}
+        trees: list[dict[str, SinkTree]] = []
+        for chunk in reader.chunks(self.recipe.memory_bytes):
+            keys = self.identity.keys(chunk.trees, chunk.start, chunk.stop)
+            masks = self.streams.masks(chunk, keys)
+            columns = chunk.trees
+            if guard is not None:
+                place, columns = guard(chunk)
+                self._book_gone(keys, place)
+                keys, masks = keys[place], masks[place]
+            if not trees:
+                branches = reader.branches if guard is None else guard.branches
+                titles = {part.path: part.title for part in self.events}
+                trees = [
+                    {path: sink.tree(path, of, title=titles[path]) for path, of in branches.items()}
+                    for sink in sinks
+                ]
+            hashes = content_hashes(columns, branches)
+            self.books.add(masks, keys, hashes)
+            self.overlap += bits.overlap(masks, len(sinks))
+            for bit, index in enumerate(jagged.partition(masks, len(sinks))):
+                self.tallies[bit].add(hashes[index], keys[index])
+                for path, tree in trees[bit].items():
+                    tree.extend(
+                        {branch.name: columns[path][branch.name].take(index) for branch in branches[path]}
+                    )
+            if self.progress is not None:
+                self.progress(chunk.stop, 2 * max(reader.entries, 1))
+        return branches
+
+    def _book_gone(self, keys: NDArray[np.uint64], place: NDArray[np.int64]) -> None:
+        gone = np.ones(len(keys), np.bool_)
+        gone[place] = False
+        self.gone += int(gone.sum())
+        self.gone_keys += fingerprint.fingerprint(keys[gone])
+
+    def _write_rows(self, sinks: Sequence[Sink]) -> None:
+        """Copy every tree that holds no events whole into every output."""
+        for part in self.rows:
+            trees = [sink.tree(part.path, part.branches, title=part.title) for sink in sinks]
+            for chunk in self.source.chunks(part.path, part.names, self.recipe.memory_bytes):
+                hashes = content_hashes({part.path: chunk.columns}, {part.path: part.branches})
+                self.row_tallies[part.path].add(hashes, None)
+                for tree in trees:
+                    tree.extend(chunk.columns)
+
+    def _prove(
+        self, bit: int, sink: Sink, branches: Mapping[str, Sequence[Branch]], entries: int
+    ) -> SplitOutput:
+        """Read an output again and hold it against what was given to it."""
+        expected = Expected(
+            branches,
+            self.tallies[bit],
+            self.identity.names,
+            {part.path: (part.branches, self.row_tallies[part.path]) for part in self.rows},
+            {**self.record, "stream": self.streams.names[bit]},
+        )
+        found = prove(self.paths[bit], expected, memory_bytes=self.recipe.memory_bytes)
+        if self.progress is not None:
+            whole = max(entries, 1)
+            self.progress(whole + whole * (bit + 1) // len(self.paths), 2 * whole)
+        written = sink.close()
+        return SplitOutput(
+            self.streams.names[bit],
+            bit,
+            self.paths[bit],
+            written.bytes,
+            written.adler32,
+            written.xxh3,
+            found.events,
+            found.fingerprint,
+            found.content,
+            found.sections,
+            found.trees,
+        )

@@ -1,0 +1,117 @@
+"""What a split is asked to do, and what it says it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.reading import MEMORY_BYTES
+from grid.trigger.menu import MENU_PREFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from grid.rootio.books import MaskBook
+    from grid.trigger.table import Resolved, TriggerTable
+
+__all__ = ["SplitOutput", "SplitRecipe", "SplitReport"]
+
+
+@dataclass(frozen=True)
+class SplitRecipe:
+    """How a file is split.
+
+    Attributes
+    ----------
+    table
+        The trigger table; ``None``: every event goes to the one stream ``all``.
+    event_trees
+        The trees that are cut, together; found if not given.
+    identity
+        The branches that identify an event, or ``("entry",)``.
+    keep
+        Keep/drop rules for the branches of the event trees; they also decide what a user's function sees.
+    on_refused
+        ``"refuse"``, or ``"drop"``: leave out and record what can't be carried.
+    compression
+        As a ``Sink`` spells it; ``None``: the input's.
+    memory_bytes
+        About the size of what is unpacked at once.
+    format
+        ``"ttree"`` writes TTrees for RNTuple inputs too; ``None`` refuses them.
+    conditions
+        Given to the user's function.
+    menu_prefix
+        What the names of trigger-path branches begin with.
+    """
+
+    table: TriggerTable | Resolved | None = None
+    event_trees: tuple[str, ...] = ()
+    identity: tuple[str, ...] = DEFAULT_IDENTITY
+    keep: tuple[str, ...] = ()
+    on_refused: str = "refuse"
+    compression: str | None = None
+    memory_bytes: int = MEMORY_BYTES
+    format: str | None = None
+    conditions: Any = None
+    menu_prefix: str = MENU_PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOutput:
+    """One stream's file, as it was read back."""
+
+    stream: str
+    stream_bit: int
+    path: Path
+    bytes: int
+    adler32: str
+    xxh3: str
+    events: int
+    fingerprint: str | None
+    content: str
+    sections: tuple[tuple[int, int, int], ...]
+    trees: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What a split did.
+
+    Attributes
+    ----------
+    events
+        Events of the input.
+    streams
+        The streams; the position is the stream's bit.
+    outputs
+        One file per stream.
+    books
+        One entry for each exact set of streams that occurs; mask 0 is no stream.
+    dropped
+        Events that the user's function dropped, and their fingerprint.
+    overlap
+        Events that streams share; the diagonal holds the streams' sizes.
+    dropped_branches
+        (tree, branch, reason) of what was left out.
+    notes
+        What else a person should know.
+    """
+
+    events: int
+    streams: tuple[str, ...]
+    outputs: tuple[SplitOutput, ...]
+    books: tuple[MaskBook, ...]
+    dropped: MaskBook
+    overlap: tuple[tuple[int, ...], ...]
+    dropped_branches: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {**asdict(self), "outputs": [output.to_json() for output in self.outputs]}
