@@ -51,7 +51,8 @@ def run(
     else:
         for report in reports:
             show.line(str(report))
-        _what_next(place, submitted, states)
+        for report in reports:
+            _what_next(place, report.facts)
     if any(state != "complete" for state in states):
         raise typer.Exit(UNFINISHED)
 
@@ -139,11 +140,10 @@ class _Bars:
             )
 
 
-def _what_next(place: Place, submitted: Sequence[Submitted], states: Sequence[str]) -> None:
+def _what_next(place: Place, facts: dict[str, Any]) -> None:
     home = f"grid --home {place.home}"
-    for one, state in zip(submitted, states, strict=True):
-        if state == "complete":
-            first = next(iter(one.datasets().values()))
-            show.line(f"next: {home} audit · {home} ls {first} · {home} links {first} DIR")
-        else:
-            show.line(f"next: {home} status {one.name} · {home} retry {one.name}")
+    if facts["state"] == "complete":
+        first = facts["streams"][0]["dataset"]
+        show.line(f"next: {home} audit · {home} ls {first} · {home} links {first} DIR")
+    else:
+        show.line(f"next: {home} status {facts['production']} · {home} retry {facts['production']}")

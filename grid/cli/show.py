@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["as_json", "bytes_bar", "error", "jobs_bar", "line", "note", "table"]
 
-_out = Console(highlight=False, soft_wrap=True)
+#: A pipe has no width: tables are then as wide as their content.
+_WIDE = None if sys.stdout.isatty() else 1000
+_out = Console(highlight=False, soft_wrap=True, width=_WIDE)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -1,0 +1,234 @@
+"""``grid verify, split, merge``: files by themselves, without a home or a catalog."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from grid.cli import show
+from grid.cli.place import DryRun, Json, Quiet
+from sitecfg.errors import GridError, OutputExists, UsageError
+
+__all__ = ["merge", "split", "verify"]
+
+Identity = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--identity", help="A branch that identifies an event (repeat). [default: run luminosityBlock event]"
+    ),
+]
+Tree = Annotated[list[str] | None, typer.Option("--tree", help="An event tree (repeat); found if not given.")]
+Compression = Annotated[
+    str | None,
+    typer.Option("--compression", help="Like zstd:5, lz4:4, zlib:1 or none; the input's if not given."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="'ttree' writes TTrees for RNTuple inputs, which are refused without."),
+]
+OnRefused = Annotated[
+    bool, typer.Option("--drop-refused", help="Leave out (and record) branches that can't be carried.")
+]
+
+
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="ROOT files.")],
+    depth: Annotated[
+        str, typer.Option("--depth", help="'full' unpacks every basket and page, 'keys' none.")
+    ] = "full",
+    identity: Identity = None,
+    tree: Tree = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove that files are whole: structure, every basket, entry counts, checksums, fingerprint, no event twice.
+
+    Goes on after a bad file; the exit code is that of the first one.
+    """
+    if depth not in ("full", "keys"):
+        raise UsageError(f"{depth!r} is no depth", where="--depth", todo="choose 'full' or 'keys'")
+    answers: list[dict[str, Any]] = []
+    first: GridError | None = None
+    with show.bytes_bar(quiet=quiet or as_json) as bar:
+        for file in files:
+            task = bar.add_task(file.name, total=None)
+            try:
+                answer = _verified(
+                    file,
+                    depth,
+                    identity,
+                    tree or [],
+                    lambda d, t, k=task: bar.update(k, completed=d, total=t),
+                )
+            except GridError as error:
+                first = first or error
+                answer = {"path": str(file), **error.to_json()}
+            answers.append(answer)
+            bar.remove_task(task)
+            if not as_json:
+                _show_verified(answer)
+    if as_json:
+        show.as_json(answers)
+    if first is not None:
+        raise typer.Exit(first.exit_code)
+
+
+def _verified(
+    file: Path, depth: str, identity: list[str] | None, tree: list[str], progress: Any
+) -> dict[str, Any]:
+    from grid.rootio.verify import verify as prove
+    from sitecfg.errors import DuplicateEvents, UnsupportedContent
+
+    answer = prove(file, depth, progress=progress).to_json()  # type: ignore[arg-type]
+    if depth == "keys" or not answer["trees"]:
+        return answer
+    from grid.rootio.facts import file_facts
+
+    try:
+        facts = file_facts(file, identity=identity, event_trees=tree)
+    except UnsupportedContent as error:
+        if identity or tree:
+            raise
+        answer["notes"].append(f"events were not looked at: {error.what}")
+        return answer
+    answer |= {key: value for key, value in facts.to_json().items() if key not in ("trees", "notes", "bytes")}
+    answer["notes"] += [*facts.notes]
+    if facts.duplicates:
+        raise DuplicateEvents(
+            f"events are in the file more than once: {'; '.join(facts.duplicates[:3])}",
+            where=str(file),
+            duplicates=list(facts.duplicates),
+        )
+    return answer
+
+
+def _show_verified(answer: dict[str, Any]) -> None:
+    if "error" in answer:
+        show.line(f"BAD {answer['path']}: {answer['error']}: {answer['what']}")
+        if answer["todo"]:
+            show.line(f"    {answer['todo']}")
+        return
+    show.line(
+        f"ok  {answer['path']}: {answer['bytes']:,} bytes, {answer['bytes_covered']:,} under checksums of the format"
+    )
+    for path, one in answer["trees"].items():
+        show.line(f"    {path}: {one['kind']}, {one['entries']:,} entries, {one['branches']} branches")
+    if "adler32" in answer:
+        show.line(
+            f"    adler32 {answer['adler32']}  xxh3 {answer['xxh3']}  fingerprint {answer['fingerprint'] or '-'}"
+        )
+        for tree, branch, why in answer["refused"]:
+            show.line(f"    can't be carried: {tree}: {branch}: {why}")
+    for note in answer["notes"]:
+        show.line(f"    {note}")
+
+
+def split(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(help="ROOT files: paths, globs or URLs.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for IN.STREAM.root; made if it isn't there.")
+    ],
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table", "-t", help="Trigger table: a .toml file, or NAME/TAG; without: one stream, all."
+        ),
+    ] = None,
+    identity: Identity = None,
+    tree: Tree = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="A rule like 'drop Photon_*' (repeat); the last that matches wins."),
+    ] = None,
+    drop_refused: OnRefused = False,
+    compression: Compression = None,
+    format: Format = None,  # noqa: A002 -- the option's name
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Split files by trigger bit: one output per stream and input, each proven by reading it again."""
+    from grid.cli.trigger import find_table
+    from grid.rootio.split import SplitRecipe
+    from grid.submission import find_files
+    from sitecfg.names import declared_files
+
+    recipe = SplitRecipe(
+        table=find_table(context, table) if table else None,
+        event_trees=tuple(tree or ()),
+        identity=tuple(identity or ()) or SplitRecipe.identity,
+        keep=tuple(keep or ()),
+        on_refused="drop" if drop_refused else "refuse",
+        compression=compression,
+        format=format,
+    )
+    streams = list(recipe.table.streams) if recipe.table is not None else ["all"]  # type: ignore[union-attr]
+    plan = {
+        url: {stream: out / f"{Path(name).stem}.{stream}.root" for stream in streams}
+        for url, name in declared_files(find_files(files)).items()
+    }
+    taken = [path for targets in plan.values() for path in targets.values() if path.exists()]
+    if taken:
+        raise OutputExists(
+            "the output exists", where=str(taken[0]), todo="choose another folder; nothing is overwritten"
+        )
+    if dry_run:
+        rows = [(url, stream, str(path)) for url, targets in plan.items() for stream, path in targets.items()]
+        show.as_json(
+            [{"input": r[0], "stream": r[1], "output": r[2]} for r in rows]
+        ) if as_json else show.table(("input", "stream", "output"), rows)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    reports = {}
+    with show.bytes_bar(quiet=quiet or as_json) as bar:
+        for url, targets in plan.items():
+            task = bar.add_task(Path(url).name, total=None)
+            reports[url] = _split_one(
+                url, targets, recipe, lambda d, t, k=task: bar.update(k, completed=d, total=t)
+            )
+            bar.remove_task(task)
+            if not as_json:
+                _show_split(url, reports[url])
+    if as_json:
+        show.as_json(reports)
+
+
+def _split_one(url: str, targets: dict[str, Path], recipe: Any, progress: Any) -> dict[str, Any]:
+    from grid.rootio.split import split as cut
+    from grid.storage.fetch import local_copy
+    from grid.storage.publish import Checksums, publish
+
+    temps = {stream: path.with_name(f".{path.name}.{os.getpid()}") for stream, path in targets.items()}
+    done: list[Path] = []
+    try:
+        with local_copy(url, next(iter(targets.values())).parent) as path:
+            report = cut(path, temps, recipe, progress=progress).to_json()
+        for one in report["outputs"]:
+            target = targets[one["stream"]]
+            publish(
+                temps[one["stream"]], target, expected=Checksums(one["bytes"], one["adler32"], one["xxh3"])
+            )
+            done.append(target)
+            one["path"] = str(target)
+    except BaseException:
+        for path in (*temps.values(), *done):
+            path.unlink(missing_ok=True)
+        raise
+    return report
+
+
+def _show_split(url: str, report: dict[str, Any]) -> None:
+    nowhere = sum(book["events"] for book in report["books"] if book["mask"] == 0)
+    show.line(f"{url}: {report['events']:,} events, {nowhere:,} in no stream")
+    show.table(
+        ("stream", "events", "bytes", "adler32", "file"),
+        [(o["stream"], o["events"], o["bytes"], o["adler32"], o["path"]) for o in report["outputs"]],
+    )
+    for tree, branch, why in report["dropped_branches"]:
+        show.line(f"  left out {tree}: {branch}: {why}")
+    for note in report["notes"]:
+        show.line(f"  {note}")

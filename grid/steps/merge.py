@@ -1,0 +1,70 @@
+"""Merge one group of a stream's outputs into one file, and prove that it holds what they hold."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grid.steps.outputs import Targets
+from grid.steps.process import provenance
+from grid.steps.recipe import Recipe
+from grid.steps.reread import check_bytes
+from sitecfg.names import Name, merged_file, output_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["run"]
+
+
+def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Write one file that holds the events of all inputs, in their order.
+
+    Parameters
+    ----------
+    spec
+        ``production``, ``scope``, ``streams``, ``recipe``, ``stream``, ``number``, ``inputs`` (in order) and
+        ``attempt``.
+    progress
+        Called with ``(done, total)``.
+
+    Raises
+    ------
+    GridError
+        Of the kind that fits; then no output is left.
+    """
+    from grid.rootio.merge import MergeOptions, merge
+    from grid.storage.fetch import local_copy
+
+    recipe = Recipe.from_json(spec["recipe"])
+    here = spec["attempt"]
+    stream = spec["stream"]
+    names = [one["name"] for one in spec["inputs"]]
+    targets = Targets(here)
+    place = targets.target(
+        output_dataset(spec["scope"], spec["production"], stream),
+        merged_file(spec["production"], stream, [Name.parse(name).name for name in names], spec["number"]),
+    )
+    with ExitStack() as stack:
+        stack.enter_context(targets.undone_on_error())
+        paths = []
+        for one in spec["inputs"]:
+            path = stack.enter_context(local_copy(one["urls"][0], Path(here["scratch"]), progress))
+            check_bytes(path, one, where=one["urls"][0])
+            paths.append(path)
+        report = merge(
+            paths,
+            place.temp,
+            MergeOptions(
+                identity=recipe.identity,
+                event_trees=recipe.tree,
+                memory_bytes=here["memory"],
+                compression=recipe.compression or None,
+            ),
+            record=provenance(spec),
+            progress=progress,
+        )
+        told = {**report.output.to_json(), "stream": stream, "stream_bit": spec["streams"].index(stream)}
+        output = targets.publish(place, told, parents=names)
+    return {"outputs": [output], "inputs": names, "notes": list(report.notes)}
