@@ -6,6 +6,7 @@ Three shapes recur: ``words[n, w]`` holds the fired paths of n events, a *path m
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -209,7 +210,8 @@ def overlap(stream_mask: Words, n_streams: int) -> NDArray[np.int64]:
     int64[n_streams, n_streams]
         Symmetric; the diagonal holds the sizes of the streams.
     """
-    return _overlap(exact_streams(stream_mask, n_streams), n_streams)
+    found, counts, _ = _census(exact_streams(stream_mask, n_streams))
+    return _overlap(found, counts, operator.index(n_streams))
 
 
 def census(stream_mask: Words) -> tuple[Words, NDArray[np.int64], NDArray[np.int64]]:
@@ -331,22 +333,13 @@ def _stream_masks(words: Words, stream: NDArray[np.int64], word: NDArray[np.int6
 
 
 @kernel
-def _overlap(stream_mask: Words, n_streams: int) -> NDArray[np.int64]:
+def _overlap(masks: Words, counts: NDArray[np.int64], n_streams: int) -> NDArray[np.int64]:
     out = np.zeros((n_streams, n_streams), dtype=np.int64)
-    members = np.empty(64, dtype=np.int64)
-    for i in range(stream_mask.size):
-        rest = stream_mask[i]
-        count = 0
-        s = 0
-        while rest != ZERO and s < n_streams:
-            if rest & ONE != ZERO:
-                members[count] = s
-                count += 1
-            rest >>= ONE
-            s += 1
-        for a in range(count):
-            for b in range(count):
-                out[members[a], members[b]] += 1
+    for a in range(n_streams):
+        for g in range(masks.size):
+            if masks[g] >> np.uint64(a) & ONE != ZERO:
+                for b in range(n_streams):
+                    out[a, b] += counts[g] * np.int64(masks[g] >> np.uint64(b) & ONE)
     return out
 
 

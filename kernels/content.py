@@ -33,7 +33,8 @@ Integers = NDArray[np.integer[Any]]
 _A = np.uint64(0x9E3779B97F4A7C15)
 _B = np.uint64(0xD6E8FEB86659FD93)
 _C = np.uint64(0x452821E638D01377)
-_8, _27, _31, _33, _37 = np.uint64(8), np.uint64(27), np.uint64(31), np.uint64(33), np.uint64(37)
+_0, _1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(k) for k in range(9))
+_16, _24, _27, _31, _32, _33, _37 = (np.uint64(k) for k in (16, 24, 27, 31, 32, 33, 37))
 
 
 def salt_of(name: str) -> np.uint64:
@@ -156,30 +157,47 @@ def _absorb(state: np.uint64, word: np.uint64) -> np.uint64:
 
 
 @kernel
-def _hash(data: Bytes, seed: np.uint64) -> np.uint64:
-    size = data.size
-    state = mix64_word(seed ^ np.uint64(size))
-    whole = size // 8
-    for k in range(whole):
-        piece = data[8 * k : 8 * k + 8]
-        word = np.uint64(0)
-        for j in range(8):
-            word |= np.uint64(piece[j]) << np.uint64(8 * j)
-        state = _absorb(state, word)
-    if 8 * whole < size:
-        word = np.uint64(0)
-        for j in range(8 * whole, size):
-            word |= np.uint64(data[j]) << np.uint64(8 * (j - 8 * whole))
+def _eight(data: Bytes, at: np.uint64) -> np.uint64:
+    """Eight bytes as a number, little endian; compiled to one load."""
+    low = np.uint64(data[at]) | np.uint64(data[at + _1]) << _8
+    low |= np.uint64(data[at + _2]) << _16 | np.uint64(data[at + _3]) << _24
+    high = np.uint64(data[at + _4]) | np.uint64(data[at + _5]) << _8
+    high |= np.uint64(data[at + _6]) << _16 | np.uint64(data[at + _7]) << _24
+    return low | high << _32
+
+
+@kernel
+def _hash(state: np.uint64, data: Bytes, start: np.uint64, stop: np.uint64) -> np.uint64:
+    """Hash the bytes in ``[start, stop)``, which the caller has proven to lie inside."""
+    at = start
+    while at + _8 <= stop:
+        state = _absorb(state, _eight(data, at))
+        at += _8
+    if at < stop:
+        rest = stop - at
+        if at + _8 <= np.uint64(data.size):
+            word = _eight(data, at) & ((_1 << _8 * rest) - _1)
+        else:
+            word = _0
+            for j in range(rest):
+                word |= np.uint64(data[at + np.uint64(j)]) << _8 * np.uint64(j)
         state = _absorb(state, word)
     return mix64_word(state)
 
 
 @kernel
 def _fixed(data: Bytes, n: int, width: int, salt: np.uint64) -> Words:
-    seed = mix64_word(salt)
+    state = mix64_word(mix64_word(salt) ^ np.uint64(width))
     out = np.empty(n, dtype=np.uint64)
+    if width == 1:  # trigger bits: hundreds of columns with two values each
+        table = np.empty(256, dtype=np.uint64)
+        for byte in range(256):
+            table[byte] = mix64_word(_absorb(state, np.uint64(byte)))
+        for i in range(n):
+            out[i] = table[data[i]]
+        return out
     for i in range(n):
-        out[i] = _hash(data[i * width : (i + 1) * width], seed)
+        out[i] = _hash(state, data, np.uint64(i * width), np.uint64((i + 1) * width))
     return out
 
 
@@ -188,9 +206,11 @@ def _jagged(starts: Index, stops: Index, data: Bytes, salt: np.uint64) -> tuple[
     seed = mix64_word(salt)
     out = np.empty(starts.size, dtype=np.uint64)
     for i in range(starts.size):
-        if starts[i] < 0 or stops[i] < starts[i] or stops[i] > data.size:
+        start, stop = starts[i], stops[i]
+        if start < 0 or stop < start or stop > data.size:
             return i, out
-        out[i] = _hash(data[starts[i] : stops[i]], seed)
+        state = mix64_word(seed ^ np.uint64(stop - start))
+        out[i] = _hash(state, data, np.uint64(start), np.uint64(stop))
     return -1, out
 
 

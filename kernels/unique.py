@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from kernels._arrays import bits64, frozen, integers, same_length
 from kernels._jit import kernel
-from kernels.fingerprint import mix64_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +18,6 @@ __all__ = ["duplicates", "sections"]
 Integers = NDArray[np.integer[Any]]
 Index = NDArray[np.int64]
 Words = NDArray[np.uint64]
-
-#: Slots looked at for each event before the table gives up: hostile identities could be made to meet in one place.
-_PATIENCE = 64
-_SEED = np.uint64(0xA4093822299F31D0)
-_ZERO = np.uint64(0)
 
 
 def duplicates(columns: Sequence[Integers]) -> Index:
@@ -42,19 +36,18 @@ def duplicates(columns: Sequence[Integers]) -> Index:
 
     Notes
     -----
-    Identities themselves are compared, never only hashes. Entries in ascending order cost one pass; others a hash table
-    (16 to 32 bytes for each entry), and a stable sort where identities crowd in one place of it.
+    Identities themselves are compared, never their hashes. Entries in ascending order cost one pass; others a stable
+    sort, which no choice of identities can slow down.
     """
     if not len(columns):
         raise ValueError("columns is empty: an event needs at least one column to be identified by")
     named = {f"columns[{j}]": bits64(f"columns[{j}]", column) for j, column in enumerate(columns)}
     same_length(**named)
-    identity = np.column_stack(list(named.values()))
+    identity = frozen(np.column_stack(list(named.values())))
     if _ascends(identity):
         return np.empty((0, 2), dtype=np.int64)
-    enough, first = _first_entries(identity, _PATIENCE)
-    if not enough:
-        first = _first_by_sorting(identity)
+    order = np.lexsort(list(named.values())[::-1])
+    first = _first_entries(identity, order)
     repeated = np.flatnonzero(first != np.arange(len(first)))
     return np.column_stack((first[repeated], repeated))
 
@@ -86,17 +79,6 @@ def sections(run: Integers, section: Integers) -> tuple[Index, Index]:
     return np.column_stack((runs[heads], numbers[heads])), counts
 
 
-def _first_by_sorting(identity: Words) -> Index:
-    """First entry of each entry's identity, by a stable sort: slower, but nothing can make it slower still."""
-    order = np.lexsort(identity.T)
-    rows = identity[order]
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-    first = np.empty(len(order), dtype=np.int64)
-    first[order] = order[np.flatnonzero(new)[np.cumsum(new) - 1]]
-    return first
-
-
 @kernel
 def _ascends(identity: Words) -> bool:
     """Whether each row is greater than the one before, compared as words: then no row occurs twice."""
@@ -111,34 +93,20 @@ def _ascends(identity: Words) -> bool:
 
 
 @kernel
-def _first_entries(identity: Words, patience: int) -> tuple[bool, Index]:
+def _first_entries(identity: Words, order: Index) -> Index:
+    """For each entry the first of its identity, from a stable order in which equal identities are neighbours."""
     n, width = identity.shape
     first = np.empty(n, dtype=np.int64)
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    table = np.full(size, -1, dtype=np.int64)
-    budget = patience * n
-    for i in range(n):
-        mixed = _SEED
-        for c in range(width):
-            mixed = mix64_word(mixed ^ identity[i, c])
-        slot = np.int64(mixed & np.uint64(size - 1))
-        while table[slot] >= 0:
-            there = table[slot]
-            c = 0
-            while c < width and identity[there, c] == identity[i, c]:
-                c += 1
-            if c == width:
-                break
-            slot = (slot + 1) & (size - 1)
-            budget -= 1
-            if budget < 0:
-                return False, first
-        if table[slot] < 0:
-            table[slot] = i
-        first[i] = table[slot]
-    return True, first
+    head = order[0]
+    for k in range(n):
+        i = order[k]
+        c = 0
+        while c < width and identity[i, c] == identity[head, c]:
+            c += 1
+        if c < width:
+            head = i
+        first[i] = head
+    return first
 
 
 @kernel

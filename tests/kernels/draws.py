@@ -35,7 +35,7 @@ Index = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 #: A loaded machine may be slow; hypothesis then blames the example.
-examples = settings(deadline=None, max_examples=60)
+examples = settings(deadline=None, max_examples=40)
 
 event_counts = st.integers(0, 40)
 INTEGERS: list[type[np.integer[Any]]] = [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from kernels import fingerprint, prescale, reference
 from tests.kernels.draws import assert_same, event_counts, examples, refusals, words_of
@@ -27,7 +28,7 @@ def test_keep_is_a_function_of_key_and_salt(keys: np.ndarray, factor: int, salt:
 def test_prescales_clear_bits_and_nothing_else(data: st.DataObject) -> None:
     n, b = data.draw(event_counts), data.draw(st.integers(0, 130))
     words, keys = data.draw(words_of(n, max(1, -(-b // 64)))), data.draw(words_of(n, 2))
-    factors = np.array(data.draw(st.lists(PRESCALES, min_size=b, max_size=b)), dtype=np.uint64)
+    factors = data.draw(hnp.arrays(np.uint64, b, elements=PRESCALES))
     salts = data.draw(words_of(b))
     before = words.copy()
     got = prescale.apply_prescales(words, keys, factors, salts)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 
 from kernels import reference, unique
-from kernels.fingerprint import mix64_word
 from tests.kernels.draws import assert_all_same, assert_same, examples, identities, refusals
 
 if TYPE_CHECKING:
@@ -22,15 +21,6 @@ def test_duplicates_are_found_exactly(columns: list[NDArray[Any]]) -> None:
     assert_same(unique.duplicates(columns), reference.duplicates(columns))
 
 
-@examples
-@given(identities())
-def test_sorting_finds_the_same_as_the_table(columns: list[NDArray[Any]]) -> None:
-    words = np.column_stack([column.astype(np.int64).view(np.uint64) for column in columns])
-    enough, first = unique._first_entries(words, 64)
-    assert enough
-    assert_same(unique._first_by_sorting(words), first)
-
-
 def test_an_identity_that_occurs_often_names_its_first_entry() -> None:
     pairs = unique.duplicates([np.array([7, 3, 7, 3, 7, 1])])
     assert pairs.tolist() == [[0, 2], [1, 3], [0, 4]]
@@ -41,20 +31,6 @@ def test_shuffled_events_without_repeats_have_none() -> None:
     assert len(unique.duplicates([events // 100, events % 100])) == 0
     again = np.append(events, events[:3])
     assert unique.duplicates([again // 100, again % 100]).tolist() == [[0, 20_000], [1, 20_001], [2, 20_002]]
-
-
-def test_identities_made_to_collide_are_found_by_sorting() -> None:
-    """Any number of values can be made to meet in one slot; the answer must still come, and fast."""
-    wanted: list[int] = []
-    value = 0
-    while len(wanted) < 400:
-        if int(mix64_word(unique._SEED ^ np.uint64(value))) & 1023 == 0:
-            wanted.append(value)
-        value += 1
-    crowd = np.array([wanted[-1], *wanted])
-    enough, _ = unique._first_entries(crowd.astype(np.uint64)[:, None], 64)
-    assert not enough
-    assert unique.duplicates([crowd]).tolist() == [[0, 400]]
 
 
 @examples

@@ -1,0 +1,310 @@
+"""Each kernel against numpy (adler32 also against zlib and isa-l), on the same input, with the same answer."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from isal import isal_zlib
+
+from kernels import adler, bits, content, fingerprint, jagged, prescale, reference, unique
+from kernels.warm import warm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+WAYS = pytest.mark.parametrize("way", ["kernels", "numpy"])
+PATHS = 150
+STREAMS = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    warm()
+
+
+@pytest.fixture(scope="module")
+def events(scale: float) -> int:
+    return max(1000, int(400_000 * scale))
+
+
+@pytest.fixture(scope="module")
+def fired(events: int) -> NDArray[np.bool_]:
+    """Every path's decision; some fire often, most seldom, as in a menu."""
+    rates = np.random.default_rng(1).exponential(0.03, PATHS)
+    return np.random.default_rng(2).random((events, PATHS), dtype=np.float32) < rates
+
+
+@pytest.fixture(scope="module")
+def words(fired: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    return bits.pack_bits(fired)
+
+
+@pytest.fixture(scope="module")
+def masks(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Stream masks: each path is in one or two of the streams."""
+    return bits.stream_masks(words, streams())
+
+
+@pytest.fixture(scope="module")
+def identity(events: int) -> list[NDArray[Any]]:
+    """Run, section and event, as the farm's inputs hold them: sections in order, events in none."""
+    rng = np.random.default_rng(3)
+    event = np.arange(events, dtype=np.uint64)
+    section = (event // 500).astype(np.uint32)
+    order = rng.permutation(events).astype(np.float64) + section.astype(np.float64) * 10.0 * events
+    shuffled = event[np.argsort(order)]
+    return [np.full(events, 316_239, dtype=np.uint32), section, shuffled]
+
+
+@pytest.fixture(scope="module")
+def keys(identity: list[NDArray[Any]]) -> NDArray[np.uint64]:
+    return fingerprint.event_keys(identity)
+
+
+@pytest.fixture(scope="module")
+def jets(events: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Bytes of a jagged branch of floats, the events' offsets, and a selection of a quarter of the events."""
+    rng = np.random.default_rng(4)
+    offsets = np.concatenate(([0], np.cumsum(4 * rng.poisson(6, events))))
+    data = rng.integers(0, 256, int(offsets[-1]), dtype=np.uint8)
+    return data, offsets, np.flatnonzero(rng.random(events) < 0.25)
+
+
+def streams() -> NDArray[np.uint64]:
+    rng = np.random.default_rng(5)
+    owners: list[list[int]] = [[] for _ in range(STREAMS)]
+    for path in range(PATHS):
+        for stream in rng.choice(STREAMS, rng.integers(1, 3), replace=False):
+            owners[stream].append(path)
+    return np.stack([bits.mask_words(owned, PATHS) for owned in owners])
+
+
+def compare(
+    benchmark: BenchmarkFixture,
+    way: str,
+    n_bytes: int,
+    ways: dict[str, Callable[[], Any]],
+    judge: str = "numpy",
+) -> None:
+    """Time one way, and hold its answer against the judge's."""
+    benchmark.extra_info.update(peer=way, bytes=n_bytes)
+    answer, wanted = benchmark(ways[way]), ways[judge]()
+    if not isinstance(answer, (tuple, list)):
+        answer, wanted = [answer], [wanted]
+    for mine, other in zip(answer, wanted, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@WAYS
+def test_pack_bits(benchmark: BenchmarkFixture, way: str, fired: NDArray[np.bool_]) -> None:
+    ways = {"kernels": lambda: bits.pack_bits(fired), "numpy": lambda: reference.pack_bits(fired)}
+    compare(benchmark, way, fired.nbytes, ways)
+
+
+@WAYS
+def test_pack_columns(benchmark: BenchmarkFixture, way: str, fired: NDArray[np.bool_]) -> None:
+    columns = list(np.ascontiguousarray(fired.T))
+    ways = {"kernels": lambda: bits.pack_columns(columns), "numpy": lambda: reference.pack_columns(columns)}
+    compare(benchmark, way, fired.nbytes, ways)
+
+
+@WAYS
+def test_any_of(benchmark: BenchmarkFixture, way: str, words: NDArray[np.uint64]) -> None:
+    mask = streams()[0]
+    ways = {"kernels": lambda: bits.any_of(words, mask), "numpy": lambda: reference.any_of(words, mask)}
+    compare(benchmark, way, words.nbytes, ways)
+
+
+@WAYS
+def test_all_of(benchmark: BenchmarkFixture, way: str, words: NDArray[np.uint64]) -> None:
+    mask = streams()[0]
+    ways = {"kernels": lambda: bits.all_of(words, mask), "numpy": lambda: reference.all_of(words, mask)}
+    compare(benchmark, way, words.nbytes, ways)
+
+
+@WAYS
+def test_none_of(benchmark: BenchmarkFixture, way: str, words: NDArray[np.uint64]) -> None:
+    mask = streams()[0]
+    ways = {"kernels": lambda: bits.none_of(words, mask), "numpy": lambda: reference.none_of(words, mask)}
+    compare(benchmark, way, words.nbytes, ways)
+
+
+@WAYS
+def test_stream_masks(benchmark: BenchmarkFixture, way: str, words: NDArray[np.uint64]) -> None:
+    table = streams()
+    ways = {
+        "kernels": lambda: bits.stream_masks(words, table),
+        "numpy": lambda: reference.stream_masks(words, table),
+    }
+    compare(benchmark, way, words.nbytes, ways)
+
+
+@WAYS
+def test_overlap(benchmark: BenchmarkFixture, way: str, masks: NDArray[np.uint64]) -> None:
+    ways = {
+        "kernels": lambda: bits.overlap(masks, STREAMS),
+        "numpy": lambda: reference.overlap(masks, STREAMS),
+    }
+    compare(benchmark, way, masks.nbytes, ways)
+
+
+@WAYS
+def test_census(benchmark: BenchmarkFixture, way: str, masks: NDArray[np.uint64]) -> None:
+    ways = {"kernels": lambda: bits.census(masks), "numpy": lambda: reference.census(masks)}
+    compare(benchmark, way, masks.nbytes, ways)
+
+
+@WAYS
+def test_partition(benchmark: BenchmarkFixture, way: str, masks: NDArray[np.uint64]) -> None:
+    ways = {
+        "kernels": lambda: jagged.partition(masks, STREAMS),
+        "numpy": lambda: reference.partition(masks, STREAMS),
+    }
+    compare(benchmark, way, masks.nbytes, ways)
+
+
+@WAYS
+def test_keep(benchmark: BenchmarkFixture, way: str, keys: NDArray[np.uint64]) -> None:
+    ways = {"kernels": lambda: prescale.keep(keys, 10, 7), "numpy": lambda: reference.keep(keys, 10, 7)}
+    compare(benchmark, way, keys.nbytes, ways)
+
+
+@WAYS
+def test_apply_prescales(
+    benchmark: BenchmarkFixture, way: str, words: NDArray[np.uint64], keys: NDArray[np.uint64]
+) -> None:
+    factors = np.ones(PATHS, dtype=np.uint64)
+    factors[::10] = 20
+    salts = np.arange(PATHS, dtype=np.uint64)
+    ways = {
+        "kernels": lambda: prescale.apply_prescales(words, keys, factors, salts),
+        "numpy": lambda: reference.apply_prescales(words, keys, factors, salts),
+    }
+    compare(benchmark, way, words.nbytes, ways)
+
+
+@WAYS
+def test_gather(benchmark: BenchmarkFixture, way: str, jets: tuple[NDArray[Any], ...]) -> None:
+    _, offsets, index = jets
+    ways = {
+        "kernels": lambda: jagged.gather(offsets, index),
+        "numpy": lambda: reference.gather(offsets, index),
+    }
+    compare(benchmark, way, offsets.nbytes, ways)
+
+
+@WAYS
+def test_gather_bytes(benchmark: BenchmarkFixture, way: str, jets: tuple[NDArray[Any], ...]) -> None:
+    ways = {"kernels": lambda: jagged.gather_bytes(*jets), "numpy": lambda: reference.gather_bytes(*jets)}
+    compare(benchmark, way, jets[0].nbytes, ways)
+
+
+@WAYS
+@pytest.mark.parametrize("width", [1, 8, 100])
+def test_take_fixed(
+    benchmark: BenchmarkFixture, way: str, width: int, events: int, jets: tuple[NDArray[Any], ...]
+) -> None:
+    rows = np.random.default_rng(6).integers(0, 256, (events, width), dtype=np.uint8)
+    index = jets[2]
+    ways = {
+        "kernels": lambda: jagged.take_fixed(rows, index),
+        "numpy": lambda: reference.take_fixed(rows, index),
+    }
+    compare(benchmark, way, rows.nbytes, ways)
+
+
+@WAYS
+def test_event_keys(benchmark: BenchmarkFixture, way: str, identity: list[NDArray[Any]]) -> None:
+    ways = {
+        "kernels": lambda: fingerprint.event_keys(identity),
+        "numpy": lambda: reference.event_keys(identity),
+    }
+    compare(benchmark, way, sum(column.nbytes for column in identity), ways)
+
+
+@WAYS
+def test_fingerprint(benchmark: BenchmarkFixture, way: str, keys: NDArray[np.uint64]) -> None:
+    ways = {"kernels": lambda: fingerprint.fingerprint(keys), "numpy": lambda: reference.fingerprint(keys)}
+    compare(benchmark, way, keys.nbytes, ways)
+
+
+@WAYS
+def test_group_fingerprints(
+    benchmark: BenchmarkFixture, way: str, keys: NDArray[np.uint64], masks: NDArray[np.uint64]
+) -> None:
+    found, _, group = bits.census(masks)
+    ways = {
+        "kernels": lambda: fingerprint.group_fingerprints(keys, group, len(found)),
+        "numpy": lambda: reference.group_fingerprints(keys, group, len(found)),
+    }
+    compare(benchmark, way, keys.nbytes, ways)
+
+
+@WAYS
+def test_duplicates(benchmark: BenchmarkFixture, way: str, identity: list[NDArray[Any]]) -> None:
+    columns = [np.append(column, column[:3]) for column in identity]
+    ways = {"kernels": lambda: unique.duplicates(columns), "numpy": lambda: reference.duplicates(columns)}
+    compare(benchmark, way, sum(column.nbytes for column in columns), ways)
+
+
+@WAYS
+def test_sections(benchmark: BenchmarkFixture, way: str, identity: list[NDArray[Any]]) -> None:
+    run, section, _ = identity
+    ways = {
+        "kernels": lambda: unique.sections(run, section),
+        "numpy": lambda: reference.sections(run, section),
+    }
+    compare(benchmark, way, run.nbytes + section.nbytes, ways)
+
+
+@WAYS
+@pytest.mark.parametrize("width", [1, 8, 100])
+def test_content_fixed(benchmark: BenchmarkFixture, way: str, width: int, events: int) -> None:
+    rows = np.random.default_rng(7).integers(0, 256, (events, width), dtype=np.uint8)
+    ways = {"kernels": lambda: content.fixed(rows, 1), "numpy": lambda: reference.fixed(rows, 1)}
+    compare(benchmark, way, rows.nbytes, ways)
+
+
+@WAYS
+def test_content_jagged(benchmark: BenchmarkFixture, way: str, jets: tuple[NDArray[Any], ...]) -> None:
+    data, offsets, _ = jets
+    starts, stops = offsets[:-1], offsets[1:]
+    ways = {
+        "kernels": lambda: content.jagged(starts, stops, data, 1),
+        "numpy": lambda: reference.jagged(starts, stops, data, 1),
+    }
+    compare(benchmark, way, data.nbytes, ways)
+
+
+@WAYS
+def test_seal(benchmark: BenchmarkFixture, way: str, masks: NDArray[np.uint64]) -> None:
+    ways = {"kernels": lambda: content.seal(masks), "numpy": lambda: reference.seal(masks)}
+    compare(benchmark, way, masks.nbytes, ways)
+
+
+@WAYS
+def test_group_sums(benchmark: BenchmarkFixture, way: str, masks: NDArray[np.uint64]) -> None:
+    found, _, group = bits.census(masks)
+    ways = {
+        "kernels": lambda: content.group_sums(masks, group, len(found)),
+        "numpy": lambda: reference.group_sums(masks, group, len(found)),
+    }
+    compare(benchmark, way, masks.nbytes, ways)
+
+
+@pytest.mark.parametrize("way", ["kernels", "numpy", "zlib", "isal"])
+def test_adler32(benchmark: BenchmarkFixture, way: str, scale: float) -> None:
+    data = np.random.default_rng(8).bytes(max(10_000, int(32_000_000 * scale)))
+    ways: dict[str, Callable[[], int]] = {
+        "kernels": lambda: adler.adler32(data),
+        "numpy": lambda: reference.adler32(data),
+        "zlib": lambda: zlib.adler32(data),
+        "isal": lambda: isal_zlib.adler32(data),
+    }
+    compare(benchmark, way, len(data), ways, judge="zlib")
