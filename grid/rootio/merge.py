@@ -1,0 +1,332 @@
+"""Merge files of one schema into one: all events in the order of the inputs, each value unchanged.
+
+Inputs are read one after the other in chunks of bounded size. What was written is then read again,
+from the file, and held against what was read.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grid.rootio.carry import Carried, carry, carry_others
+from grid.rootio.checksums import Checksums, checksum_file
+from grid.rootio.duplicates import Duplicates, Finder
+from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees, find_identity
+from grid.rootio.merging import MergeInput, MergeOptions, MergeReport
+from grid.rootio.origins import origins_json
+from grid.rootio.proof import Expected, Proven, prove
+from grid.rootio.reading import EventReader
+from grid.rootio.schema import same_branches
+from grid.rootio.sidetrees import SideTree
+from grid.rootio.sink import Sink
+from grid.rootio.source import open_source
+from grid.rootio.tally import Tally
+from sitecfg.errors import DuplicateEvents, MissingIdentity, SchemaMismatch, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from grid.rootio.events import Identity
+    from grid.rootio.sink import SinkTree
+    from grid.rootio.source import Source, TreeInfo
+
+__all__ = ["MergeInput", "MergeOptions", "MergeReport", "merge"]
+
+
+def merge(
+    sources: Sequence[Path | str],
+    out: Path,
+    options: MergeOptions | None = None,
+    *,
+    record: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MergeReport:
+    """Merge files into a new one.
+
+    Blocks until the output is written, durable, read again and proven. On any error there is no output.
+
+    Parameters
+    ----------
+    sources
+        Local files, at least one; their order is the order of the events.
+    out
+        The new file.
+    options
+        How; see :class:`grid.rootio.merging.MergeOptions`.
+    record
+        Provenance to store in the output, beside what is found here.
+    progress
+        Called with (inputs done, inputs in all plus one for the proof).
+
+    Raises
+    ------
+    InputError
+        If an input is not what it should be; it is named.
+    SchemaMismatch
+        If inputs differ in branches, types or trigger paths; the differences are named.
+    DuplicateEvents
+        If an event occurs twice and `options` refuses that.
+    OutputExists, NoSpace, OutputError
+        If the output can't be written.
+    ClosureError
+        If what was written isn't what was read; the file is named.
+    """
+    if not sources:
+        raise UsageError("there is nothing to merge", todo="name at least one file")
+    work = _Merge([Path(source) for source in sources], out, options or MergeOptions(), progress)
+    return work.run(record or {})
+
+
+class _Merge:
+    """One merge, from the first input to the proof."""
+
+    def __init__(
+        self,
+        sources: list[Path],
+        out: Path,
+        options: MergeOptions,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        if options.duplicates not in {"report", "refuse"} or options.side not in {"rule", "concat"}:
+            raise UsageError('duplicates is "report" or "refuse", side is "rule" or "concat"')
+        self.sources, self.out, self.options, self.progress = sources, out, options, progress
+        self.sums = [checksum_file(path) for path in sources]
+        self.events: list[Carried] = []
+        self.side: dict[str, SideTree] = {}
+        self.trees: dict[str, SinkTree] = {}
+        self.identity: tuple[str, ...] | None = None
+        self.finder = Finder(())
+        self.total = Tally()
+        self.inputs: list[MergeInput] = []
+        self.records: list[dict[str, Any]] = []
+        self.dropped: dict[tuple[str, str], str] = {}
+        self.notes: list[str] = []
+
+    def run(self, given: Mapping[str, Any]) -> MergeReport:
+        """Read and write everything, then prove the output."""
+        with ExitStack() as stack:
+            first = stack.enter_context(open_source(self.sources[0]))
+            self._begin(first)
+            compression = self.options.compression or first.compression
+            sink = stack.enter_context(Sink(self.out, compression=compression, seed=self._seed()))
+            stack.push(self._remove_on_error)
+            for part in self.events:
+                self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
+            for number, (path, sums) in enumerate(zip(self.sources, self.sums, strict=True)):
+                with open_source(path) as source:
+                    self._add(source, sums, sink)
+                self._tell(number + 1)
+            duplicates = self._duplicates()
+            record = sink.record = {**given, **self._found(duplicates)}
+            written = sink.close()
+            found = self._prove(record)
+            self._tell(len(self.sources) + 1)
+        return self._report(written, found, duplicates)
+
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done, len(self.sources) + 1)
+
+    def _remove_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.out.unlink(missing_ok=True)
+
+    def _seed(self) -> bytes:
+        return json.dumps([sums.xxh3 for sums in self.sums]).encode()
+
+    def _carry(self, infos: Sequence[TreeInfo], where: str) -> list[Carried]:
+        choose = partial(carry, where=where, on_refused=self.options.on_refused, format=self.options.format)
+        parts = choose(infos)
+        self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
+        return parts
+
+    def _begin(self, source: Source) -> None:
+        """Let the first input decide on event trees, branches and identity."""
+        said = source.record or {}
+        named = self.options.event_trees or tuple(said.get("event_trees") or ())
+        infos = find_event_trees(source, named, self.options.identity or DEFAULT_IDENTITY)
+        self.events = self._carry(infos, source.url)
+        self.identity = self._choose_identity(source, infos)
+        self.finder = Finder(self.identity or ())
+        if self.identity is None:
+            self.notes.append("events have no identity: a hash of each event's values was compared")
+
+    def _choose_identity(self, source: Source, infos: Sequence[TreeInfo]) -> tuple[str, ...] | None:
+        if self.options.identity is not None:
+            return find_identity(source, infos, self.options.identity).names
+        said = tuple((source.record or {}).get("identity") or ())
+        made = tuple(branch.name for branch in ENTRY_BRANCHES)
+        for names in dict.fromkeys(names for names in (said, DEFAULT_IDENTITY, made) if names):
+            try:
+                return find_identity(source, infos, names).names
+            except MissingIdentity:
+                continue
+        return None
+
+    def _add(self, source: Source, sums: Checksums, sink: Sink) -> None:
+        """Append the events of an input, and what is new in its other trees."""
+        carried = self._same_schema(source)
+        self._same_table(source)
+        infos = [source.info(part.path) for part in carried]
+        identity = None if self.identity is None else find_identity(source, infos, self.identity)
+        tally = self._add_events(EventReader(source, carried, identity), identity)
+        self._add_rows(source, sink)
+        for part in carry_others(source, self.options.on_refused):
+            self.dropped[part[0], part[1]] = part[2]
+        self.notes += [
+            note for info in source.trees.values() for note in info.notes if note not in self.notes
+        ]
+        self.inputs.append(
+            MergeInput(
+                source.url,
+                sums.bytes,
+                sums.adler32,
+                sums.xxh3,
+                tally.events,
+                tally.fingerprint,
+                tally.content,
+            )
+        )
+
+    def _same_schema(self, source: Source) -> list[Carried]:
+        """Check that an input has the event trees and branches of the first."""
+        reference = str(self.sources[0])
+        found = []
+        for part in self.events:
+            if part.path not in source.tree_paths:
+                raise SchemaMismatch(
+                    f"there is no tree {part.path}, which {reference} has",
+                    where=source.url,
+                    todo=f"its trees are: {', '.join(source.tree_paths) or 'none'}",
+                )
+            found.append(source.info(part.path))
+        carried = self._carry(found, source.url)
+        for part, mine in zip(self.events, carried, strict=True):
+            same_branches(
+                part.branches, mine.branches, where=f"{source.url}: {part.path}", reference=reference
+            )
+        return [
+            Carried(part.path, mine.title, part.branches)
+            for part, mine in zip(self.events, carried, strict=True)
+        ]
+
+    def _same_table(self, source: Source) -> None:
+        """Refuse to mix files that were split by different trigger tables."""
+        mine = source.record or {}
+        if self.records and mine.get("table") != self.records[0].get("table"):
+            raise SchemaMismatch(
+                f"it was split by the trigger table {_label(mine)}, {self.sources[0]} by {_label(self.records[0])}",
+                where=source.url,
+                todo="merge only files that were split by one table",
+            )
+        self.records.append(mine)
+
+    def _add_events(self, reader: EventReader, identity: Identity | None) -> Tally:
+        tally = Tally(known=identity is not None)
+        for chunk in reader.chunks(self.options.memory_bytes):
+            hashes, keys = reader.hashes(chunk), reader.keys(chunk)
+            tally.add(hashes, keys)
+            self.total.add(hashes, keys)
+            if identity is None:
+                seen = [hashes.view("i8"), reader.hashes(chunk, round_=1).view("i8")]
+            else:
+                seen = identity.columns(chunk.trees, chunk.start, chunk.stop)
+            self.finder.add(reader.source.url, seen)
+            for path, tree in self.trees.items():
+                tree.extend({branch.name: chunk.trees[path][branch.name] for branch in reader.branches[path]})
+        return tally
+
+    def _add_rows(self, source: Source, sink: Sink) -> None:
+        keys = set(DEFAULT_IDENTITY[:-1]) | set((self.identity or ())[:-1])
+        event = {DEFAULT_IDENTITY[-1], *(self.identity or ())[-1:]}
+        for path, info in source.trees.items():
+            if path in self.trees:
+                continue
+            (carried,) = self._carry([info], source.url)
+            if not carried.branches:
+                continue
+            if path not in self.side:
+                out = sink.tree(path, carried.branches, title=carried.title)
+                self.side[path] = SideTree(carried, out, keys, event, self.options.side == "concat")
+            side = self.side[path]
+            same_branches(
+                side.carried.branches,
+                carried.branches,
+                where=f"{source.url}: {path}",
+                reference=str(self.sources[0]),
+            )
+            side.add(source, self.options.memory_bytes)
+
+    def _duplicates(self) -> Duplicates:
+        found = self.finder.find()
+        if found.events and self.options.duplicates == "refuse":
+            raise DuplicateEvents(
+                f"{found.events} events occur more than once, first: {found.first[0]}",
+                where=str(self.sources[0]),
+                todo="merge each file once",
+                first=list(found.first),
+            )
+        return found
+
+    def _found(self, duplicates: Duplicates) -> dict[str, Any]:
+        """Return what the output's record says."""
+        streams = {json.dumps(record.get("stream")) for record in self.records}
+        return {
+            "made_by": "merge",
+            "table": self.records[0].get("table"),
+            "stream": self.records[0].get("stream") if len(streams) == 1 else None,
+            "identity": None if self.identity is None else list(self.identity),
+            "event_trees": [part.path for part in self.events],
+            "inputs": [
+                {"xxh3": part.xxh3, "events": part.events, "fingerprint": part.fingerprint}
+                for part in self.inputs
+            ],
+            "origins": {path: origins_json(side.stretches) for path, side in self.side.items()},
+            "dropped": [[*key, why] for key, why in self.dropped.items()],
+            "duplicates": duplicates.events,
+        }
+
+    def _prove(self, record: dict[str, Any]) -> Proven:
+        expected = Expected(
+            {part.path: part.branches for part in self.events},
+            self.total,
+            self.identity,
+            {path: (side.carried.branches, side.tally) for path, side in self.side.items()},
+            record,
+        )
+        return prove(self.out, expected, memory_bytes=self.options.memory_bytes)
+
+    def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
+        for path, side in self.side.items():
+            if side.guessed:
+                self.notes.append(
+                    f"{path}: {side.guessed} rows are the same in every value as rows of earlier files and were not "
+                    "added again; which files they are from is not recorded"
+                )
+        if duplicates.events:
+            self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
+        return MergeReport(
+            self.out,
+            written.bytes,
+            written.adler32,
+            written.xxh3,
+            found.events,
+            found.fingerprint,
+            found.content,
+            found.sections,
+            found.trees,
+            tuple(self.inputs),
+            duplicates,
+            tuple((path, name, why) for (path, name), why in self.dropped.items()),
+            {path: side.repeated + side.guessed for path, side in self.side.items()},
+            tuple(self.notes),
+        )
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    table = record.get("table")
+    return str(table["name"]) if isinstance(table, dict) and "name" in table else "none"
