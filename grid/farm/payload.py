@@ -184,6 +184,8 @@ class PayloadServer:
     def _ensure(self) -> socket.socket:
         if self._control is not None and self._process is not None and self._process.poll() is None:
             return self._control
+        if self._control is not None:
+            self._control.close()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -261,10 +263,11 @@ def _read(
     except ConnectionResetError:
         piece = b""
     buffer += piece
-    *whole, rest = buffer.split(b"\n")
-    buffer[:] = rest
-    for line in whole:
-        _hear(json.loads(line), watched, tell)
+    if b"\n" in piece:
+        *whole, rest = buffer.split(b"\n")
+        buffer[:] = rest
+        for line in whole:
+            _hear(json.loads(line), watched, tell)
     return bool(piece)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +25,11 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     ----------
     spec
         Optional keys, in the order in which they are obeyed: ``print`` (text), ``touch`` (file to append the
-        start token to), ``wait_for`` (path of a file; returns when it exists; ``steady`` progress meanwhile),
+        start token to), ``spawn`` (``"child"``, or ``"daemon"`` in a session of its own; its number goes to the file
+        ``spawned``), ``wait_for`` (path of a file; returns when it exists; ``steady`` progress meanwhile),
         ``allocate`` (bytes), ``fail`` (the name of an error class, raised), ``signal`` (number, sent to
         itself), ``exit`` (code, leaves without a result), ``bad_result`` (returns what JSON can't carry),
-        ``result`` (returned).
+        ``environ`` (names, whose values are returned), ``result`` (returned).
     progress
         Called with ``(done, total)``.
     """
@@ -36,6 +39,8 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     if "touch" in spec:
         with Path(spec["touch"]).open("a") as out:
             out.write(f"{spec['attempt']['runner']}\n")
+    if "spawn" in spec:
+        _spawn(spec["spawn"])
     if "wait_for" in spec:
         _wait_for(Path(spec["wait_for"]), progress if spec.get("steady") else None)
     if "allocate" in spec:
@@ -51,7 +56,22 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     if "bad_result" in spec:
         return {"result": object()}
     progress(1, 1)
+    if "environ" in spec:
+        return {"environ": [os.environ.get(name) for name in spec["environ"]]}
     return dict(spec.get("result", {}))
+
+
+def _spawn(how: str) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    if how == "daemon":
+        starter = (
+            "import subprocess; "
+            f"print(subprocess.Popen({sleeper!r}, start_new_session=True, stdout=subprocess.DEVNULL).pid)"
+        )
+        number = subprocess.check_output([sys.executable, "-c", starter], text=True)
+    else:
+        number = str(subprocess.Popen(sleeper).pid)
+    Path("spawned").write_text(number)
 
 
 def _wait_for(path: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -1,0 +1,188 @@
+"""A home with short times, a gateway, and ways to wait for what should happen."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from catalog import jobs
+from catalog.engine import Catalog, create
+from catalog.schema_work import attempt, job
+from catalog.states import Kind
+from grid.farm.home import Home
+from sitecfg.load import load_site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from grid.farm.client import GatewayClient
+    from sitecfg.models import Site
+
+SETTINGS = """
+[workers]
+executor = "{executor}"
+number = 2
+slots = {slots}
+memory = "1 GB"
+
+[lease]
+seconds = "{lease} s"
+
+[retry.payload]
+first_delay = "0 s"
+longest_delay = "0 s"
+
+[retry.killed]
+first_delay = "0 s"
+longest_delay = "0 s"
+"""
+
+
+def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait for something to become true and return it."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.02)
+    return answer
+
+
+class Ledger:
+    """A look at the ledger from outside: the jobs of a home, and what became of them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._made = 0
+
+    def add(self, count: int = 1, **spec: Any) -> list[int]:
+        """Make jobs that do nothing but what `spec` says."""
+        keys = range(self._made, self._made + count)
+        self._made += count
+        with self.catalog.write() as tx:
+            return jobs.add_jobs(tx, None, Kind.EMPTY, [jobs.NewJob(f"job {key}", (), spec) for key in keys])
+
+    def states(self, numbers: list[int]) -> set[str]:
+        with self.catalog.read() as tx:
+            return set(tx.execute(select(job.c.state).where(job.c.id.in_(numbers))).scalars())
+
+    def state(self, number: int) -> str:
+        return self.states([number]).pop()
+
+    def attempts(self, number: int) -> list[Any]:
+        with self.catalog.read() as tx:
+            return list(tx.execute(select(attempt).where(attempt.c.job == number).order_by(attempt.c.epoch)))
+
+    def all_done(self, numbers: list[int]) -> bool:
+        return self.states(numbers) == {"done"}
+
+    def committed_once(self, numbers: list[int]) -> bool:
+        """Whether each job has exactly one attempt that is done."""
+        return all(sum(one.outcome == "done" for one in self.attempts(number)) == 1 for number in numbers)
+
+
+def make_home(root: Path, *, executor: str = "dask", slots: int = 1, lease: float = 5) -> Home:
+    """Make a home whose leases are short and whose retries come at once."""
+    home = Home(root)
+    home.prepare()
+    home.settings.write_text(SETTINGS.format(executor=executor, slots=slots, lease=lease))
+    return home
+
+
+def site_of(home: Home) -> Site:
+    return load_site(home.root, environ={}).site
+
+
+def open_ledger(home: Home) -> Ledger:
+    return Ledger(Catalog.open(site_of(home).catalog.url))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog with nothing in it, to be copied: making one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("catalog") / "catalog.sqlite"
+    create(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def ledger(home: Home, empty_catalog: Path) -> Iterator[Ledger]:
+    """The ledger of a home without a farm."""
+    shutil.copy(empty_catalog, home.catalog)
+    found = open_ledger(home)
+    yield found
+    found.catalog.close()
+
+
+@pytest.fixture
+def gateway(home: Home, ledger: Ledger) -> Iterator[GatewayClient]:
+    """A real gateway of the home, in a thread of this process."""
+    from grid.farm.client import GatewayClient
+
+    with serve(home, ledger) as address, GatewayClient.at(*address, patience_s=5.0) as client:
+        yield client
+
+
+class serve:  # noqa: N801 -- used like a function
+    """Serve a home's ledger from a thread; gives address and token, and can be stopped and started again."""
+
+    def __init__(self, home: Home, ledger: Ledger, *, port: int = 0, **more: Any) -> None:
+        import socket
+
+        import uvicorn
+
+        from grid.farm.gateway import create_app
+        from grid.farm.home import write_state
+
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.app = create_app(ledger.catalog, "token", site_of(home), **more)
+        write_state(home.gateway, {"url": self.url, "port": self.port, "token": "token"})
+        config = uvicorn.Config(
+            self.app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+
+    def __enter__(self) -> tuple[str, str]:
+        self._thread.start()
+        return self.url, "token"
+
+    def __exit__(self, *_error: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def alive(process: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def processes_of(home: Home) -> list[psutil.Process]:
+    """Every living process that has to do with a home: by its command line, or by its working directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            inside = process.cwd().startswith(str(home.root))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if process.status() != psutil.STATUS_ZOMBIE and (inside or str(home.root) in words):
+            found.append(process)
+    return found
