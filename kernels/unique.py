@@ -46,7 +46,7 @@ def duplicates(columns: Sequence[Integers]) -> Index:
     identity = frozen(np.column_stack(list(named.values())))
     if _ascends(identity):
         return np.empty((0, 2), dtype=np.int64)
-    order = np.lexsort(list(named.values())[::-1])
+    order = np.lexsort(list(named.values()))
     first = _first_entries(identity, order)
     repeated = np.flatnonzero(first != np.arange(len(first)))
     return np.column_stack((first[repeated], repeated))
