@@ -1,7 +1,7 @@
 """Turn what pytest-benchmark measured into one table of ratios: ``python -m benchmarks.table MEASURED.json OUT.md``.
 
 A benchmark that compares has a parameter ``way``, whose value is ours (``kernels`` or ``ours``) or the name of a peer.
-``extra_info`` may hold how much one call does: ``bytes``, ``events`` or ``jobs``.
+``extra_info`` may hold how much one call does: ``bytes``, ``events``, ``files``, ``jobs`` or ``attempts``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 OURS = ("kernels", "ours")
-AMOUNTS = ("bytes", "events", "jobs")
+AMOUNTS = ("bytes", "events", "files", "jobs", "attempts")
 
 
 def main(measured: Path, out: Path) -> None:

@@ -44,11 +44,11 @@ def tree() -> Any:
 def misses(command: str) -> str:
     """What of a documented command does not exist; empty when all of it does."""
     here = tree()
-    options = {option for it in here.params for option in it.opts}
+    options = {"--help", "-h"} | {option for it in here.params for option in it.opts}
     for word in shlex.split(command, comments=True)[1:]:
         if word in getattr(here, "commands", {}):
             here = here.commands[word]
-            options |= {option for it in here.params for option in it.opts} | {"--help", "-h"}
+            options |= {option for it in here.params for option in it.opts}
             continue
         unknown_option = word.startswith("-") and word.split("=")[0] not in options
         unknown_verb = hasattr(here, "commands") and word.isidentifier() and word.islower()
