@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from grid.rootio.pending import Lengths, Pending, columns_in_order, starts_of
 from sitecfg.errors import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -183,11 +184,12 @@ class SinkTree:
             if pending.lengths is not None:
                 pending.lengths.starts()
         lots = list(self._lots())
-        with ThreadPoolExecutor(max(1, self._threads)) as pool:
-            packed = pool.map(lambda lot: [one.flush(entries, self._compression) for one in lot], lots)
-            for lot, results in zip(lots, packed, strict=True):
-                for one, baskets in zip(lot, results, strict=True):
-                    self._write(one, baskets)
+        pack = partial(_flush_lot, entries=entries, compression=self._compression)
+        if len(lots) == 1 or self._threads <= 1:
+            self._write_lots(lots, map(pack, lots))
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                self._write_lots(lots, pool.map(pack, lots))
         for pending in self._pending:
             if pending.lengths is not None:
                 pending.lengths.clear()
@@ -206,6 +208,11 @@ class SinkTree:
         if lot:
             yield lot
 
+    def _write_lots(self, lots: list[list[Pending]], packed: Iterable[list[list[Packed]]]) -> None:
+        for lot, results in zip(lots, packed, strict=True):
+            for one, baskets in zip(lot, results, strict=True):
+                self._write(one, baskets)
+
     def _write(self, pending: Pending, baskets: list[Packed]) -> None:
         books = pending.books
         for basket in baskets:
@@ -216,3 +223,7 @@ class SinkTree:
             books.seeks.append(at)
             books.total_bytes += pending.key.length + basket.unpacked
             books.packed_bytes += self._out.position - at
+
+
+def _flush_lot(lot: list[Pending], entries: int, compression: Compression) -> list[list[Packed]]:
+    return [one.flush(entries, compression) for one in lot]
