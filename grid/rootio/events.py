@@ -152,7 +152,7 @@ def find_identity(
                     f"{', '.join(bad)} are no plain integers", where=f"{source.url}: {info.path}"
                 )
             return Identity(info.path, names)
-    if names == made:
+    if names == made and origin:
         return Identity(trees[0].path, names, origin)
     known = [branch.name for info in trees for branch in info.branches]
     missing = [name for name in names if name not in known]

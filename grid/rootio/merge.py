@@ -16,7 +16,7 @@ from grid.rootio.carry import Carried, carry, carry_others
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.duplicates import Duplicates, Finder
 from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees, find_identity
-from grid.rootio.merging import MergeInput, MergeOptions, MergeReport
+from grid.rootio.merging import MergeInput, MergeOptions, MergeOutput, MergeReport
 from grid.rootio.origins import origins_json
 from grid.rootio.proof import Expected, Proven, prove
 from grid.rootio.reading import EventReader
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from grid.rootio.sink import SinkTree
     from grid.rootio.source import Source, TreeInfo
 
-__all__ = ["MergeInput", "MergeOptions", "MergeReport", "merge"]
+__all__ = ["MergeInput", "MergeOptions", "MergeOutput", "MergeReport", "merge"]
 
 
 def merge(
@@ -98,6 +98,7 @@ class _Merge:
         self.events: list[Carried] = []
         self.side: dict[str, SideTree] = {}
         self.trees: dict[str, SinkTree] = {}
+        self.kinds: dict[str, str] = {}
         self.identity: tuple[str, ...] | None = None
         self.finder = Finder(())
         self.total = Tally()
@@ -204,6 +205,13 @@ class _Merge:
                     todo=f"its trees are: {', '.join(source.tree_paths) or 'none'}",
                 )
             found.append(source.info(part.path))
+            self.kinds.setdefault(part.path, found[-1].kind)
+            if found[-1].kind != self.kinds[part.path]:
+                raise SchemaMismatch(
+                    f"its kind is {found[-1].kind}, that of {reference} is {self.kinds[part.path]}",
+                    where=f"{source.url}: {part.path}",
+                    todo="merge only files of one format",
+                )
         carried = self._carry(found, source.url)
         for part, mine in zip(self.events, carried, strict=True):
             same_branches(
@@ -309,7 +317,7 @@ class _Merge:
                 )
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
-        return MergeReport(
+        output = MergeOutput(
             self.out,
             written.bytes,
             written.adler32,
@@ -319,6 +327,9 @@ class _Merge:
             found.content,
             found.sections,
             found.trees,
+        )
+        return MergeReport(
+            output,
             tuple(self.inputs),
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),

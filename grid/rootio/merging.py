@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.duplicates import Duplicates
 
-__all__ = ["MergeInput", "MergeOptions", "MergeReport"]
+__all__ = ["MergeInput", "MergeOptions", "MergeOutput", "MergeReport"]
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,33 @@ class MergeInput:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class MergeOutput:
+    """The merged file, as it was read back."""
+
+    path: Path
+    bytes: int
+    adler32: str
+    xxh3: str
+    events: int
+    fingerprint: str | None
+    content: str
+    sections: tuple[tuple[int, int, int], ...]
+    trees: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {**asdict(self), "path": str(self.path)}
+
+
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did: the output as it was read back, the inputs, and what a person should know.
+    """What a merge did.
 
     Attributes
     ----------
-    path, bytes, adler32, xxh3
-        The output's file.
-    events, fingerprint, content, sections, trees
-        What was read back from it.
+    output
+        What was written, as it was read back.
     inputs
         The files that went in, in order.
     duplicates
@@ -86,15 +103,7 @@ class MergeReport:
         What else a person should know.
     """
 
-    path: Path
-    bytes: int
-    adler32: str
-    xxh3: str
-    events: int
-    fingerprint: str | None
-    content: str
-    sections: tuple[tuple[int, int, int], ...]
-    trees: dict[str, int]
+    output: MergeOutput
     inputs: tuple[MergeInput, ...]
     duplicates: Duplicates
     dropped_branches: tuple[tuple[str, str, str], ...] = ()
@@ -103,4 +112,4 @@ class MergeReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {**asdict(self), "path": str(self.path)}
+        return {**asdict(self), "output": self.output.to_json()}

@@ -111,7 +111,8 @@ def _check_branches(source: Source, path: str, wanted: Sequence[Branch]) -> Carr
     wrong = [
         branch.name for branch in wanted if not branch.same_type(found.get(branch.name, _nothing(branch)))
     ]
-    wrong += [name for name in found if name not in {branch.name for branch in wanted}]
+    names = {branch.name for branch in wanted}
+    wrong += [name for name in found if name not in names]
     wrong += [name for name, _ in info.refused]
     if wrong:
         raise ClosureError(
