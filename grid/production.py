@@ -195,7 +195,8 @@ class Report:
         lines.append(
             f"  {f['attempts']} attempts, {f['cpu_s']:.1f} s CPU, {f['wall_s']:.1f} s wall, {rate:,.0f} events/s"
         )
-        lines += [f"  {count} x {kind}: {message}" for kind, count, message in f["failures"]]
+        lines += [f"  {count} attempts ended by class '{kind}'" for kind, count in f["failures"]]
+        lines += [f"  held: {one['kind']} job {one['job']}: {one['why']}" for one in f["held"]]
         lines += [f"  ! {reason}" for reason in f["reasons"]]
         return "\n".join(lines)
 

@@ -60,6 +60,8 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
                 identity=recipe.identity,
                 event_trees=recipe.tree,
                 memory_bytes=here["memory"],
+                duplicates="refuse",
+                on_refused=recipe.on_refused,
                 compression=recipe.compression or None,
             ),
             record=provenance(spec),
@@ -67,4 +69,4 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         )
         told = {**report.output.to_json(), "stream": stream, "stream_bit": spec["streams"].index(stream)}
         output = targets.publish(place, told, parents=names)
-    return {"outputs": [output], "inputs": names, "notes": list(report.notes)}
+    return {"outputs": [output], "inputs": names, "notes": [*report.notes]}
