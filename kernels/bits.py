@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kernels._arrays import exact
 from kernels._jit import kernel
+from kernels._load import eight_bytes
 from kernels.fingerprint import mix64_word
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ __all__ = [
 
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
+
+#: The lowest bit of each byte, and the factor that brings those eight bits together in the top byte.
+_LOW_BITS = np.uint64(0x0101010101010101)
+_GATHER = np.uint64(0x0102040810204080)
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
@@ -60,7 +65,8 @@ def pack_bits(flags: Flags) -> Words:
         Bit ``j % 64`` of word ``j // 64`` is column ``j``; unused bits are 0.
     """
     rows = exact("flags", flags, np.bool_, 2).view(np.uint8)
-    return _pack_rows(rows, word_count(rows.shape[1]))
+    n, n_bits = rows.shape
+    return _pack_rows(rows.reshape(-1), n, n_bits, word_count(n_bits))
 
 
 def pack_columns(columns: Sequence[Flags], n_events: int | None = None) -> Words:
@@ -259,17 +265,20 @@ def _words_and_mask(words: Words, mask: Words) -> tuple[Words, Words]:
 
 
 @kernel
-def _pack_rows(rows: NDArray[np.uint8], n_words: int) -> Words:
-    n, n_bits = rows.shape
+def _pack_rows(rows: NDArray[np.uint8], n: int, n_bits: int, n_words: int) -> Words:
     words = np.zeros((n, n_words), dtype=np.uint64)
+    whole = n_bits - n_bits % 8
     for i in range(n):
-        row = rows[i]
-        for k in range(n_words):
-            piece = row[64 * k : min(64 * k + 64, n_bits)]
-            word = ZERO
-            for j in range(piece.size):
-                word |= np.uint64(piece[j] != 0) << np.uint64(j)
-            words[i, k] = word
+        start = np.uint64(i * n_bits)
+        for j in range(0, whole, 8):
+            flags = eight_bytes(rows, start + np.uint64(j))
+            flags |= flags >> np.uint64(4)
+            flags |= flags >> np.uint64(2)
+            flags |= flags >> np.uint64(1)
+            packed = (flags & _LOW_BITS) * _GATHER >> np.uint64(56)
+            words[i, j >> 6] |= packed << np.uint64(j & 63)
+        for j in range(whole, n_bits):
+            words[i, j >> 6] |= np.uint64(rows[start + np.uint64(j)] != 0) << np.uint64(j & 63)
     return words
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kernels._arrays import byte_rows, exact, integers, same_length, within_groups
 from kernels._jit import kernel
+from kernels._load import eight_bytes
 from kernels.fingerprint import mix64_word
 
 __all__ = ["fixed", "group_sums", "jagged", "salt_of", "seal"]
@@ -33,8 +34,7 @@ Integers = NDArray[np.integer[Any]]
 _A = np.uint64(0x9E3779B97F4A7C15)
 _B = np.uint64(0xD6E8FEB86659FD93)
 _C = np.uint64(0x452821E638D01377)
-_0, _1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(k) for k in range(9))
-_16, _24, _27, _31, _32, _33, _37 = (np.uint64(k) for k in (16, 24, 27, 31, 32, 33, 37))
+_0, _1, _8, _27, _31, _33, _37 = (np.uint64(k) for k in (0, 1, 8, 27, 31, 33, 37))
 
 
 def salt_of(name: str) -> np.uint64:
@@ -157,26 +157,16 @@ def _absorb(state: np.uint64, word: np.uint64) -> np.uint64:
 
 
 @kernel
-def _eight(data: Bytes, at: np.uint64) -> np.uint64:
-    """Eight bytes as a number, little endian; compiled to one load."""
-    low = np.uint64(data[at]) | np.uint64(data[at + _1]) << _8
-    low |= np.uint64(data[at + _2]) << _16 | np.uint64(data[at + _3]) << _24
-    high = np.uint64(data[at + _4]) | np.uint64(data[at + _5]) << _8
-    high |= np.uint64(data[at + _6]) << _16 | np.uint64(data[at + _7]) << _24
-    return low | high << _32
-
-
-@kernel
 def _hash(state: np.uint64, data: Bytes, start: np.uint64, stop: np.uint64) -> np.uint64:
     """Hash the bytes in ``[start, stop)``, which the caller has proven to lie inside."""
     at = start
     while at + _8 <= stop:
-        state = _absorb(state, _eight(data, at))
+        state = _absorb(state, eight_bytes(data, at))
         at += _8
     if at < stop:
         rest = stop - at
         if at + _8 <= np.uint64(data.size):
-            word = _eight(data, at) & ((_1 << _8 * rest) - _1)
+            word = eight_bytes(data, at) & ((_1 << _8 * rest) - _1)
         else:
             word = _0
             for j in range(rest):

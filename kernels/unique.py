@@ -43,13 +43,12 @@ def duplicates(columns: Sequence[Integers]) -> Index:
         raise ValueError("columns is empty: an event needs at least one column to be identified by")
     named = {f"columns[{j}]": bits64(f"columns[{j}]", column) for j, column in enumerate(columns)}
     same_length(**named)
-    identity = frozen(np.column_stack(list(named.values())))
+    identity = frozen(np.stack(list(named.values())))
+    del named
     if _ascends(identity):
         return np.empty((0, 2), dtype=np.int64)
-    order = np.lexsort(list(named.values()))
-    first = _first_entries(identity, order)
-    repeated = np.flatnonzero(first != np.arange(len(first)))
-    return np.column_stack((first[repeated], repeated))
+    pairs = _repeats(identity, np.lexsort(identity))
+    return pairs[np.argsort(pairs[:, 1])]
 
 
 def sections(run: Integers, section: Integers) -> tuple[Index, Index]:
@@ -81,32 +80,38 @@ def sections(run: Integers, section: Integers) -> tuple[Index, Index]:
 
 @kernel
 def _ascends(identity: Words) -> bool:
-    """Whether each row is greater than the one before, compared as words: then no row occurs twice."""
-    n, width = identity.shape
+    """Whether each entry is greater than the one before, compared as words: then none occurs twice."""
+    width, n = identity.shape
     for i in range(1, n):
         c = 0
-        while c < width and identity[i, c] == identity[i - 1, c]:
+        while c < width and identity[c, i] == identity[c, i - 1]:
             c += 1
-        if c == width or identity[i, c] < identity[i - 1, c]:
+        if c == width or identity[c, i] < identity[c, i - 1]:
             return False
     return True
 
 
 @kernel
-def _first_entries(identity: Words, order: Index) -> Index:
-    """For each entry the first of its identity, from a stable order in which equal identities are neighbours."""
-    n, width = identity.shape
-    first = np.empty(n, dtype=np.int64)
+def _repeats(identity: Words, order: Index) -> Index:
+    """Pairs of (first, repeated) entry, from a stable order in which equal identities are neighbours."""
+    width, n = identity.shape
+    pairs = np.empty((16, 2), dtype=np.int64)
+    count = 0
     head = order[0]
-    for k in range(n):
+    for k in range(1, n):
         i = order[k]
-        c = 0
-        while c < width and identity[i, c] == identity[head, c]:
-            c += 1
-        if c < width:
+        c = width - 1  # the last column differs most often
+        while c >= 0 and identity[c, i] == identity[c, head]:
+            c -= 1
+        if c >= 0:
             head = i
-        first[i] = head
-    return first
+            continue
+        if count == len(pairs):
+            pairs = np.concatenate((pairs, np.empty_like(pairs)))
+        pairs[count, 0] = head
+        pairs[count, 1] = i
+        count += 1
+    return pairs[:count].copy()
 
 
 @kernel
