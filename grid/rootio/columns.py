@@ -217,31 +217,35 @@ class Column:
         layout = ak.to_layout(ak.to_packed(array))
         offsets = []
         for depth in range(branch.levels):
-            if layout.is_regular and branch.levels > depth:
-                layout = layout.to_ListOffsetArray64(True)
-            if not layout.is_list:
-                raise ValueError(
-                    f"{branch.name} needs {branch.levels} variable dimensions, not {ak.type(array)}"
-                )
-            is_string = layout.parameter("__array__") in {"string", "bytestring"}
-            if is_string != (branch.text and depth == branch.levels - 1):
-                raise ValueError(
-                    f"{branch.name} should {'' if branch.text else 'not '}be text: {ak.type(array)}"
-                )
-            layout = layout.to_ListOffsetArray64(True)
+            layout = _as_list(layout, branch, text=branch.text and depth == branch.levels - 1)
             offsets.append(np.ascontiguousarray(layout.offsets.data, dtype=np.int64))
             layout = layout.content[: offsets[-1][-1]]
-        if layout.is_regular:
-            layout = ak.to_layout(ak.to_numpy(ak.Array(layout), allow_missing=False))
-        if not layout.is_numpy:
-            raise ValueError(f"{branch.name} should hold numbers, not {ak.type(array)}")
-        values = np.ascontiguousarray(layout.data)
+        if layout.is_unknown:
+            return Column(np.zeros((0, *branch.shape), branch.dtype), tuple(offsets))
+        if not (layout.is_numpy or layout.is_regular):
+            raise ValueError(f"{branch.name} should hold numbers, not {layout.form.type}")
+        values = np.ascontiguousarray(ak.to_numpy(ak.Array(layout), allow_missing=False))
         if values.dtype != branch.dtype or values.shape[1:] != branch.shape:
             raise ValueError(
                 f"{branch.name} should hold {branch.dtype}{list(branch.shape) or ''}, "
                 f"not {values.dtype}{list(values.shape[1:]) or ''}"
             )
         return Column(values, tuple(offsets))
+
+
+def _as_list(layout: Any, branch: Branch, *, text: bool) -> Any:
+    """Return an awkward layout as one level of lists with offsets from 0, or refuse it."""
+    import awkward as ak
+
+    if layout.is_unknown:
+        return ak.contents.ListOffsetArray(ak.index.Index64(np.zeros(1, np.int64)), layout)
+    if not layout.is_list:
+        raise ValueError(
+            f"{branch.name} should have {branch.levels} variable dimensions, not {layout.form.type}"
+        )
+    if (layout.parameter("__array__") in {"string", "bytestring"}) != text:
+        raise ValueError(f"{branch.name} should {'' if text else 'not '}be text, not {layout.form.type}")
+    return layout.to_ListOffsetArray64(True)
 
 
 def _width(values: NDArray[Any]) -> int:

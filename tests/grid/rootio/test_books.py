@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grid.rootio.books import Books, MaskBook, differences, total
+from grid.rootio.tally import NOTHING, Tally
+from kernels import fingerprint
+
+masks = st.lists(st.integers(0, 7), max_size=30)
+
+
+def keys_of(numbers: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
+    return fingerprint.event_keys([np.asarray(numbers, np.int64)])
+
+
+def tally_of(numbers: list[int]) -> Tally:
+    made = Tally()
+    made.add(np.asarray(numbers, np.uint64) * 3, keys_of(numbers))
+    return made
+
+
+@settings(deadline=None)
+@given(mask=masks, cut=st.integers(0, 30))
+def test_the_books_of_chunks_add_up_to_streams_and_to_the_whole(mask: list[int], cut: int) -> None:
+    books = Books()
+    for part in (slice(None, cut), slice(cut, None)):
+        numbers = list(range(len(mask)))[part]
+        books.add(np.asarray(mask[part], np.uint64), keys_of(numbers), np.asarray(numbers, np.uint64) * 3)
+    closed = books.close()
+    assert [book.mask for book in closed] == sorted(set(mask))
+    whole = tally_of(list(range(len(mask))))
+    summed = total(closed)
+    assert (summed.events, summed.fingerprint, summed.content) == (
+        whole.events,
+        whole.fingerprint,
+        whole.content,
+    )
+    for bit in range(3):
+        stream = tally_of([i for i, m in enumerate(mask) if m >> bit & 1])
+        booked = total(closed, bit)
+        assert (booked.events, booked.fingerprint, booked.content) == (
+            stream.events,
+            stream.fingerprint,
+            stream.content,
+        )
+
+
+def test_events_without_identity_have_no_fingerprint() -> None:
+    books = Books()
+    books.add(np.asarray([1], np.uint64), None, np.asarray([5], np.uint64))
+    (book,) = books.close()
+    assert book.fingerprint is None
+    assert total([book]).fingerprint is None
+    assert total([]).fingerprint == NOTHING
+
+
+def test_differences_are_said_in_words() -> None:
+    whole = MaskBook(0, 3, "0" * 31 + "3", NOTHING)
+    one = MaskBook(1, 1, "0" * 31 + "1", NOTHING)
+    two = MaskBook(2, 2, "0" * 31 + "2", NOTHING)
+    assert differences(whole, {"A": one, "B": two}) == []
+    assert differences(whole, {"A": one}) == ["A 1 = 1 events, but there are 3"]
+    other = MaskBook(2, 2, "0" * 31 + "9", NOTHING)
+    assert "other ones" in differences(whole, {"A": one, "B": other})[0]
+
+
+@settings(deadline=None)
+@given(numbers=st.lists(st.integers(0, 1000), min_size=2, max_size=20, unique=True))
+def test_a_tally_tells_what_changed(numbers: list[int]) -> None:
+    good = tally_of(numbers)
+    assert good.difference(tally_of(numbers)) is None
+    assert "instead of" in str(good.difference(tally_of(numbers[1:])))
+    assert "other ones" in str(good.difference(tally_of([*numbers[1:], 5000])))
+    turned = tally_of(numbers[::-1])
+    assert "order" in str(good.difference(turned))
+    assert good.difference(turned, order=False) is None
+    changed = Tally()
+    changed.add(np.asarray(numbers, np.uint64) * 3 + 1, keys_of(numbers))
+    assert "contents changed" in str(good.difference(changed))
