@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, event
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from sitecfg.errors import LedgerError, NoSpace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Engine, Table
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
 #: How each database is asked for its clock, in Unix seconds.
@@ -22,6 +25,26 @@ CLOCKS = {
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)",
 }
+
+
+def translate(engine: Engine) -> None:
+    """Let what goes wrong in the database come out as our own errors.
+
+    A row that a constraint refuses is left to the query that knows what it means.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def _failed(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if not isinstance(error, DatabaseError) or isinstance(error, IntegrityError):
+            return
+        where = engine.url.render_as_string()
+        reason = str(error.orig)
+        if "full" in reason:
+            raise NoSpace(
+                f"the catalog can't be written: {reason}", where=where, todo="make room on its disk"
+            )
+        raise LedgerError(f"the catalog's database failed: {reason}", where=where)
 
 
 def configure(engine: Engine, *, busy_s: float) -> None:

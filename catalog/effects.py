@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from catalog import closure, find, results, runs, triggers
 from catalog.outputs import add_outputs
 from catalog.schema_files import file
-from catalog.schema_work import book, job_input
+from catalog.schema_work import book
 from catalog.states import READABLE, FileState, Kind
 from sitecfg.errors import ClosureError, UsageError
 
@@ -54,11 +54,11 @@ def apply(
     """
     if kind == Kind.EMPTY:
         return _ACCEPTED
-    inputs = inputs_of(tx, lease.job)
-    if kind == Kind.INTAKE:
-        return _intake(tx, lease, inputs, results.read(results.IntakeResult, result))
     if kind == Kind.COMPARE:
         return _compare(results.read(results.CompareResult, result))
+    inputs = find.inputs_of(tx, lease.job)
+    if kind == Kind.INTAKE:
+        return _intake(tx, lease, inputs, results.read(results.IntakeResult, result))
     if production is None:
         raise UsageError(f"a {kind} job belongs to a production", where=f"job {lease.job}")
     if kind == Kind.PROCESS:
@@ -66,17 +66,6 @@ def apply(
     else:
         _merge(tx, production, lease, inputs, results.read(results.MergeResult, result))
     return _ACCEPTED
-
-
-def inputs_of(tx: Connection, job: int) -> list[File]:
-    """Return a job's input files in their order."""
-    ids = list(
-        tx.execute(
-            select(job_input.c.file).where(job_input.c.job == job).order_by(job_input.c.position)
-        ).scalars()
-    )
-    found = find.files_by_id(tx, ids)
-    return [found[number] for number in ids]
 
 
 def _intake(tx: Connection, lease: Lease, inputs: list[File], result: results.IntakeResult) -> Verdict:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -72,7 +72,7 @@ class Catalog:
         """Give a transaction that sees one moment of the catalog. Waits for nobody; writes nothing."""
         with (
             self.engine.connect() as connection,
-            connection.execution_options(reading=True, clock=self._clock) as tx,
+            connection.execution_options(reading=True, moment=_Moment(self._clock)) as tx,
             tx.begin(),
         ):
             yield tx
@@ -93,7 +93,7 @@ class Catalog:
     def _write(self) -> Iterator[Connection]:
         with (
             self.engine.connect() as connection,
-            connection.execution_options(clock=self._clock) as tx,
+            connection.execution_options(moment=_Moment(self._clock)) as tx,
             tx.begin(),
         ):
             yield tx
@@ -111,9 +111,26 @@ class Catalog:
         self.close()
 
 
+class _Moment:
+    """The time of one transaction: asked for once, when it is first needed."""
+
+    def __init__(self, clock: str) -> None:
+        self._clock = clock
+        self._seconds: float | None = None
+
+    def seconds(self, tx: Connection) -> float:
+        if self._seconds is None:
+            self._seconds = float(tx.exec_driver_sql(self._clock).scalar_one())
+        return self._seconds
+
+
 def now(tx: Connection) -> float:
-    """Return the database's time in Unix seconds: the only clock that enters a decision."""
-    return float(tx.execute(text(tx.get_execution_options()["clock"])).scalar_one())
+    """Return the database's time in Unix seconds, the same all through a transaction.
+
+    It is the only clock that enters a decision.
+    """
+    moment: _Moment = tx.get_execution_options()["moment"]
+    return moment.seconds(tx)
 
 
 def create(url: str) -> None:
@@ -161,4 +178,5 @@ def _engine(url: str) -> Engine:
             f"the catalog can't be kept in {engine.dialect.name}", where=url, todo="use sqlite or postgresql"
         )
     dialects.configure(engine, busy_s=BUSY_S)
+    dialects.translate(engine)
     return engine

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from catalog.batches import IN_LIST, batches
 from catalog.rows import Dataset, File
 from catalog.schema_files import dataset as dataset_table
 from catalog.schema_files import file as file_table
 from catalog.schema_files import file_section, parentage, replica
+from catalog.schema_work import job_input
 from catalog.states import ReplicaState
 from sitecfg.errors import NotFound
 from sitecfg.names import near
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 
 _DATASET = [dataset_table.c[name] for name in Dataset.__slots__]
 _FILE = [file_table.c[name] for name in File.__slots__ if name != "urls"]
+_WITH_COPIES = select(*_FILE, replica.c.url).join_from(
+    file_table,
+    replica,
+    (replica.c.file == file_table.c.id) & (replica.c.state == ReplicaState.AVAILABLE),
+    isouter=True,
+)
+_OLDEST_COPY = (replica.c.created, replica.c.url)
+_INPUTS = (
+    _WITH_COPIES.join(job_input, job_input.c.file == file_table.c.id)
+    .where(job_input.c.job == bindparam("the_job"))
+    .order_by(job_input.c.position, *_OLDEST_COPY)
+)
 
 
 def dataset_or_none(tx: Connection, scope: str, name: str) -> Dataset | None:
@@ -105,6 +118,11 @@ def files_by_id(tx: Connection, ids: Iterable[int]) -> dict[int, File]:
     return found
 
 
+def inputs_of(tx: Connection, job: int) -> list[File]:
+    """Return a job's input files in their order."""
+    return list(_fold(tx.execute(_INPUTS, {"the_job": job})))
+
+
 def facts(tx: Connection, file_id: int) -> dict[str, Any]:
     """Return what intake or the writing step recorded beside the columns: trees, notes, record."""
     found = tx.execute(select(file_table.c.facts).where(file_table.c.id == file_id)).scalar_one_or_none()
@@ -132,17 +150,7 @@ def children(tx: Connection, file_id: int) -> list[File]:
 
 
 def _files(tx: Connection, where: ColumnElement[bool]) -> list[File]:
-    query = (
-        select(*_FILE, replica.c.url)
-        .join_from(
-            file_table,
-            replica,
-            (replica.c.file == file_table.c.id) & (replica.c.state == ReplicaState.AVAILABLE),
-            isouter=True,
-        )
-        .where(where)
-        .order_by(file_table.c.scope, file_table.c.name, replica.c.created, replica.c.url)
-    )
+    query = _WITH_COPIES.where(where).order_by(file_table.c.scope, file_table.c.name, *_OLDEST_COPY)
     return list(_fold(tx.execute(query)))
 
 

@@ -14,6 +14,7 @@ from catalog.audit import Finding, audit
 from catalog.dialects import violated_keys
 from catalog.engine import now
 from catalog.productions import productions
+from catalog.runs import shared_sections
 from catalog.schema_files import file, file_section, parentage, replica
 from catalog.schema_triggers import trigger_table
 from catalog.schema_work import attempt, job, job_input, job_spec, production, production_input
@@ -78,6 +79,35 @@ def _merged_twice(tx: Connection) -> Iterator[Finding]:
     )
     for scope, name, number in tx.execute(query):
         yield Finding("I2", f"{scope}:{name}", f"{number} files of one dataset were made from it")
+
+
+def _never_compared(tx: Connection) -> Iterator[Finding]:
+    """I2: inputs that share a run section were compared before any of them was processed."""
+    for one in productions(tx):
+        compared = _inputs_of_done(tx, one.id, Kind.COMPARE)
+        processed = {number for files in _inputs_of_done(tx, one.id, Kind.PROCESS) for number in files}
+        for shared in shared_sections(tx, one.id):
+            touched = processed.intersection(shared.files)
+            if len(touched) > 1 and not any(touched <= files for files in compared):
+                yield Finding(
+                    "I2",
+                    one.name,
+                    f"{len(touched)} processed inputs hold run {shared.run} section {shared.section}, "
+                    "and were never compared",
+                )
+                break
+
+
+def _inputs_of_done(tx: Connection, owner: int, kind: Kind) -> list[set[int]]:
+    groups: dict[int, set[int]] = {}
+    query = (
+        select(job_input.c.job, job_input.c.file)
+        .join_from(job_input, job, job.c.id == job_input.c.job)
+        .where(job_input.c.owner == owner, job_input.c.kind == kind, job.c.state == JobState.DONE)
+    )
+    for number, one in tx.execute(query):
+        groups.setdefault(number, set()).add(one)
+    return list(groups.values())
 
 
 def _unread_sections(tx: Connection) -> Iterator[Finding]:
@@ -233,6 +263,7 @@ def _dangling(tx: Connection) -> Iterator[Finding]:
 _RULES: tuple[Callable[[Connection], Iterator[Finding]], ...] = (
     _same_bytes_twice,
     _merged_twice,
+    _never_compared,
     _unread_sections,
     _no_copy,
     _output_of_nobody,

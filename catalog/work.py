@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, select, true, update
+from sqlalchemy import and_, func, select, true, update
 
-from catalog import effects, files, results
+from catalog import effects, files, find, hot, results
 from catalog.dialects import skip_locked
 from catalog.engine import now
 from catalog.leases import Begun, Claim, Ended, Lease, Renewed
-from catalog.schema_work import attempt, job, job_spec, production
+from catalog.schema_work import job
 from catalog.states import JobState, Outcome
 from sitecfg.errors import StaleLease
 from sitecfg.failures import Action, decide
@@ -29,7 +29,7 @@ from sitecfg.failures import Action, decide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection
 
     from sitecfg.failures import Rule
 
@@ -109,42 +109,36 @@ def begin(
         Another run began this claim, or the claim ran out and the job was claimed again.
     """
     at = now(tx)
-    changed = tx.execute(
-        update(job)
-        .where(
-            job.c.id == lease.job,
-            job.c.epoch == lease.epoch,
-            job.c.state == JobState.LEASED,
-            job.c.runner.is_(None),
-        )
-        .values(runner=lease.runner, worker=worker, lease_until=at + lease_s)
-        .returning(job.c.cell)
-    ).one_or_none()
-    if changed is not None:
-        tx.execute(
-            insert(attempt).values(
-                job=lease.job,
-                epoch=lease.epoch,
-                runner=lease.runner,
-                cell=changed.cell,
-                worker=worker,
-                host=host,
-                pid=pid,
-                started=at,
-                outcome=Outcome.RUNNING,
-            )
-        )
-    elif lease not in renew(tx, [lease], lease_s=lease_s).kept:
-        raise _stale(lease, "it can't be begun")
     row = tx.execute(
-        select(job.c.kind, job_spec.c.key, job_spec.c.spec, production.c.name, production.c.shared)
-        .join_from(job, job_spec, job_spec.c.job == job.c.id)
-        .join(production, production.c.id == job.c.production, isouter=True)
-        .where(job.c.id == lease.job)
-    ).one()
-    spec = {**(row.shared or {}).get(row.kind, {}), **row.spec}
-    inputs = tuple(effects.inputs_of(tx, lease.job))
-    return Begun(lease.job, lease.epoch, lease.runner, row.kind, row.name, row.key, spec, inputs)
+        hot.BEGIN,
+        {
+            **_key(lease, runner=False),
+            "new_runner": lease.runner,
+            "new_worker": worker,
+            "new_until": at + lease_s,
+        },
+    ).one_or_none()
+    if row is not None:
+        tx.execute(
+            hot.STARTED,
+            {
+                "job": lease.job,
+                "epoch": lease.epoch,
+                "runner": lease.runner,
+                "cell": row.cell,
+                "worker": worker,
+                "host": host,
+                "pid": pid,
+                "started": at,
+                "outcome": Outcome.RUNNING,
+            },
+        )
+    elif not _extend(tx, lease, at + lease_s):
+        raise _stale(lease, "it can't be begun")
+    task = tx.execute(hot.TASK, {"the_job": lease.job}).one()
+    spec = {**(task.shared or {}).get(task.kind, {}), **task.spec}
+    inputs = tuple(find.inputs_of(tx, lease.job))
+    return Begun(lease.job, lease.epoch, lease.runner, task.kind, task.name, task.key, spec, inputs)
 
 
 def renew(tx: Connection, leases: Iterable[Lease], *, lease_s: float) -> Renewed:
@@ -171,35 +165,30 @@ def commit(tx: Connection, lease: Lease, result: Mapping[str, Any]) -> Ended:
         The result is refused; the transaction must be undone and the attempt be failed.
     """
     digest = results.digest(result)
-    row = tx.execute(
-        update(job)
-        .where(_held_by(lease))
-        .values(state=JobState.DONE, lease_until=None)
-        .returning(job.c.kind, job.c.production)
-    ).one_or_none()
+    row = tx.execute(hot.COMMIT, _key(lease)).one_or_none()
     if row is None:
         return _committed_before(tx, lease, digest)
     verdict = effects.apply(tx, row.kind, row.production, lease, result)
     reported = results.read(results.Report, result)
     tx.execute(
-        update(attempt)
-        .where(attempt.c.job == lease.job, attempt.c.epoch == lease.epoch)
-        .values(
-            ended=now(tx),
-            outcome=Outcome.REFUSED if verdict.failure else Outcome.DONE,
-            failure=verdict.failure,
-            message=verdict.why,
-            digest=digest,
-            notes=list(reported.notes),
+        hot.ENDED,
+        {
+            **_key(lease, runner=False),
+            "ended": now(tx),
+            "outcome": Outcome.REFUSED if verdict.failure else Outcome.DONE,
+            "failure": verdict.failure,
+            "message": verdict.why,
+            "digest": digest,
+            "notes": list(reported.notes),
             **reported.measured.model_dump(),
-        )
+        },
     )
     if verdict.failure:
         tx.execute(update(job).where(job.c.id == lease.job).values(state=JobState.HELD))
-    tx.execute(
-        update(job_spec).where(job_spec.c.job == lease.job).values(failure=verdict.failure, why=verdict.why)
-    )
-    return Ended(lease.job, JobState.HELD if verdict.failure else JobState.DONE, verdict.failure, verdict.why)
+    if verdict.failure or lease.epoch > 1:
+        tx.execute(hot.SAID, {"the_job": lease.job, "failure": verdict.failure, "why": verdict.why})
+    state = JobState.HELD if verdict.failure else JobState.DONE
+    return Ended(lease.job, state, verdict.failure, verdict.why)
 
 
 def fail(
@@ -232,39 +221,31 @@ def fail(
         The lease is another's now.
     """
     at = now(tx)
-    kind = tx.execute(
-        update(job)
-        .where(_held_by(lease))
-        .values(state=JobState.READY, lease_until=None, runner=None, worker=None, run_at=at)
-        .returning(job.c.kind)
-    ).scalar_one_or_none()
-    if kind is None:
+    if tx.execute(hot.FAIL, {**_key(lease), "new_run_at": at}).one_or_none() is None:
         return _failed_before(tx, lease)
     tx.execute(
-        update(attempt)
-        .where(attempt.c.job == lease.job, attempt.c.epoch == lease.epoch)
-        .values(
-            ended=at,
-            outcome=Outcome.FAILED,
-            failure=failure,
-            message=message,
-            last_lines=last_lines,
+        hot.ENDED,
+        {
+            **_key(lease, runner=False),
+            "ended": at,
+            "outcome": Outcome.FAILED,
+            "failure": failure,
+            "message": message,
+            "last_lines": last_lines,
             **results.read(results.Measured, measured or {}).model_dump(),
-        )
+        },
     )
-    decision = decide(failure, _failures(tx, lease.job, failure), rules)
+    before = tx.execute(hot.FAILURES, {"the_job": lease.job, "the_failure": failure}).scalar_one()
+    decision = decide(failure, before, rules)
+    tx.execute(hot.SAID, {"the_job": lease.job, "failure": failure, "why": message})
+    this = update(job).where(job.c.id == lease.job)
     if decision.action is Action.RETRY:
-        run_at = at + decision.delay_s
-        tx.execute(update(job).where(job.c.id == lease.job).values(run_at=run_at))
-        state = JobState.READY
-    else:
-        run_at = None
-        tx.execute(update(job).where(job.c.id == lease.job).values(state=JobState.HELD))
-        state = JobState.HELD
-        if decision.action is Action.QUARANTINE:
-            _quarantine(tx, lease.job, message, blamed)
-    tx.execute(update(job_spec).where(job_spec.c.job == lease.job).values(failure=failure, why=message))
-    return Ended(lease.job, state, failure, message, run_at)
+        tx.execute(this.values(run_at=at + decision.delay_s))
+        return Ended(lease.job, JobState.READY, failure, message, at + decision.delay_s)
+    tx.execute(this.values(state=JobState.HELD))
+    if decision.action is Action.QUARANTINE:
+        _quarantine(tx, lease.job, message, blamed)
+    return Ended(lease.job, JobState.HELD, failure, message)
 
 
 def give_back(tx: Connection, leases: Iterable[Lease] = (), *, worker: str | None = None) -> list[int]:
@@ -333,28 +314,19 @@ def next_action_at(tx: Connection) -> float | None:
     return max(at, min(known)) if known else None
 
 
-def _held_by(lease: Lease) -> ColumnElement[bool]:
-    """Say that the run still has its job: leased to it, or reaped and claimed by nobody since."""
-    return and_(
-        job.c.id == lease.job,
-        job.c.epoch == lease.epoch,
-        job.c.runner == lease.runner,
-        job.c.state.in_((JobState.LEASED, JobState.READY)),
-    )
+def _key(lease: Lease, *, runner: bool = True) -> dict[str, Any]:
+    key = {"the_job": lease.job, "the_epoch": lease.epoch}
+    return {**key, "the_runner": lease.runner} if runner else key
 
 
 def _extend(tx: Connection, lease: Lease, until: float) -> bool:
-    running = update(job).where(_held_by(lease), job.c.state == JobState.LEASED).values(lease_until=until)
-    if tx.execute(running).rowcount:
+    key = {**_key(lease), "new_until": until}
+    if tx.execute(hot.RENEW, key).rowcount:
         return True
-    reaped = update(job).where(_held_by(lease)).values(state=JobState.LEASED, lease_until=until)
-    if not tx.execute(reaped).rowcount:
+    if not tx.execute(hot.REVIVE, key).rowcount:
         return False
-    tx.execute(
-        update(attempt)
-        .where(attempt.c.job == lease.job, attempt.c.epoch == lease.epoch)
-        .values(outcome=Outcome.RUNNING, ended=None, failure=None)
-    )
+    back = {"outcome": Outcome.RUNNING, "ended": None, "failure": None}
+    tx.execute(hot.ENDED, {**_key(lease, runner=False), **back})
     return True
 
 
@@ -374,30 +346,13 @@ def _release(tx: Connection, who: ColumnElement[bool], failure: str | None) -> l
 def _end_attempt(
     tx: Connection, number: int, epoch: int, outcome: Outcome, failure: str | None, at: float
 ) -> None:
-    tx.execute(
-        update(attempt)
-        .where(attempt.c.job == number, attempt.c.epoch == epoch, attempt.c.outcome == Outcome.RUNNING)
-        .values(outcome=outcome, failure=failure, ended=at)
-    )
-
-
-def _failures(tx: Connection, number: int, failure: str) -> int:
-    """Count a job's failures of a class since an operator last freed it."""
-    return tx.execute(
-        select(func.count())
-        .join_from(attempt, job_spec, job_spec.c.job == attempt.c.job)
-        .where(
-            attempt.c.job == number,
-            attempt.c.failure == failure,
-            attempt.c.outcome == Outcome.FAILED,
-            attempt.c.epoch > job_spec.c.pardoned,
-        )
-    ).scalar_one()
+    end = {"outcome": outcome, "failure": failure, "ended": at}
+    tx.execute(hot.ENDED_UNSEEN, {"the_job": number, "the_epoch": epoch, **end})
 
 
 def _quarantine(tx: Connection, number: int, message: str, blamed: str | None) -> None:
     """Mark the input at fault bad; with several inputs and none of them blamed, none is."""
-    inputs = effects.inputs_of(tx, number)
+    inputs = find.inputs_of(tx, number)
     guilty = [one for one in inputs if blamed and blamed in (one.name, str(one), *one.urls)]
     if not guilty and len(inputs) == 1:
         guilty = inputs
@@ -406,7 +361,7 @@ def _quarantine(tx: Connection, number: int, message: str, blamed: str | None) -
 
 
 def _committed_before(tx: Connection, lease: Lease, digest: str) -> Ended:
-    before = _attempt(tx, lease)
+    before = tx.execute(hot.ATTEMPT, _key(lease)).one_or_none()
     if before is not None and before.digest == digest:
         state = JobState.HELD if before.outcome == Outcome.REFUSED else JobState.DONE
         return Ended(lease.job, state, before.failure, before.message, repeated=True)
@@ -414,19 +369,11 @@ def _committed_before(tx: Connection, lease: Lease, digest: str) -> Ended:
 
 
 def _failed_before(tx: Connection, lease: Lease) -> Ended:
-    before = _attempt(tx, lease)
+    before = tx.execute(hot.ATTEMPT, _key(lease)).one_or_none()
     if before is not None and before.outcome == Outcome.FAILED:
         row = tx.execute(select(job.c.state, job.c.run_at).where(job.c.id == lease.job)).one()
         return Ended(lease.job, row.state, before.failure, before.message, row.run_at, repeated=True)
     raise _stale(lease, "its failure can't be recorded")
-
-
-def _attempt(tx: Connection, lease: Lease) -> Row[*tuple[Any, ...]] | None:
-    return tx.execute(
-        select(attempt.c.outcome, attempt.c.digest, attempt.c.failure, attempt.c.message).where(
-            attempt.c.job == lease.job, attempt.c.epoch == lease.epoch, attempt.c.runner == lease.runner
-        )
-    ).one_or_none()
 
 
 def _stale(lease: Lease, what: str) -> StaleLease:

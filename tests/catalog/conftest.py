@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,17 +20,25 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/catalog.sqlite"
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty catalog, migrated once: tests start from copies of it."""
+    path = tmp_path_factory.mktemp("template") / "catalog.sqlite"
+    create(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def catalog(url: str) -> Iterator[Catalog]:
+def catalog(template: Path, url: str) -> Iterator[Catalog]:
     """An empty catalog on the database's own clock."""
-    create(url)
+    shutil.copy(template, url.removeprefix("sqlite:///"))
     with Catalog.open(url) as catalog:
         yield catalog
 
 
 @pytest.fixture
-def world(url: str) -> Iterator[World]:
+def world(template: Path, url: str) -> Iterator[World]:
     """A catalog on a clock that stands still until the test moves it."""
-    create(url)
+    shutil.copy(template, url.removeprefix("sqlite:///"))
     with Catalog.open(url, clock=Clock.QUERY) as catalog:
         yield World(catalog, Clock(catalog))

@@ -152,7 +152,8 @@ def processed(
 ) -> dict[str, Any]:
     """What an honest process job reports about an input with these events."""
     source = begun.inputs[0]
-    events, gone = list(events), set(dropped)
+    events = list(events)
+    gone = set(dropped).intersection(events)
     kept = [event for event in events if event not in gone]
     masks = sorted({streams_of(event) for event in kept})
     return {

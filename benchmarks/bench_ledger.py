@@ -1,0 +1,114 @@
+"""The ledger: claims and commits per second, making jobs, and asking for the status of many."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from catalog import files, jobs, productions, status, work
+from catalog.engine import Catalog, create
+from catalog.leases import Lease
+from catalog.states import JobState, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    create(url)
+    with Catalog.open(url) as catalog:
+        yield catalog
+
+
+def register(catalog: Catalog, number: int) -> list[int]:
+    with catalog.write() as tx:
+        raw = files.add_dataset(tx, "bench", "raw", "raw")
+        first = next(_names)
+        named = ((f"{first}-{n}.root", f"file:///raw/{first}/{n}.root") for n in range(number))
+        return list(files.register_files(tx, raw.id, named).added)
+
+
+def make_jobs(catalog: Catalog, ids: list[int]) -> int:
+    """Make comparisons of one file each: jobs whose results touch nothing but the ledger."""
+    with catalog.write() as tx:
+        name = f"bench-{next(_names)}"
+        made = productions.submit_production(tx, "bench", name, recipe={}, recipe_hash="0")
+        jobs.add_jobs(tx, made.id, Kind.COMPARE, (jobs.NewJob(str(one), (one,)) for one in ids))
+    return made.id
+
+
+def claim(catalog: Catalog, limit: int) -> list[Lease]:
+    with catalog.write() as tx:
+        claims = work.claim(tx, cell="bench", limit=limit, lease_s=600)
+    return [Lease(one.job, one.epoch, uuid4().hex) for one in claims]
+
+
+@pytest.mark.parametrize("together", [1, 100])
+def test_claims_and_commits(
+    benchmark: BenchmarkFixture, catalog: Catalog, scale: float, together: int
+) -> None:
+    """Claim, begin and commit jobs, `together` of them in one transaction; divide by the jobs for a rate."""
+    number = max(together, int((500 if together == 1 else 20_000) * scale))
+    ids = register(catalog, number)
+    result: dict[str, Any] = {"measured": {"cpu_s": 1.0, "wall_s": 1.0, "peak_rss": 10**8}}
+
+    def fresh() -> tuple[tuple[int], dict[str, Any]]:
+        return (make_jobs(catalog, ids),), {}
+
+    def all_of_them(production: int) -> int:
+        while leases := claim(catalog, together):
+            with catalog.write() as tx:
+                for lease in leases:
+                    work.begin(tx, lease, host="h", worker="w", lease_s=600)
+            with catalog.write() as tx:
+                for lease in leases:
+                    work.commit(tx, lease, result)
+        return production
+
+    production = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        all_of_them, setup=fresh, rounds=1
+    )
+    benchmark.extra_info["jobs"] = number
+    with catalog.read() as tx:
+        assert status.job_counts(tx, production) == {Kind.COMPARE: {JobState.DONE: number}}
+
+
+def test_registering_files(benchmark: BenchmarkFixture, catalog: Catalog, scale: float) -> None:
+    number = int(100_000 * scale)
+    ids = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        register, args=(catalog, number), rounds=1
+    )
+    benchmark.extra_info["files"] = number
+    assert len(ids) == number
+
+
+def test_making_jobs(benchmark: BenchmarkFixture, catalog: Catalog, scale: float) -> None:
+    ids = register(catalog, int(100_000 * scale))
+    production = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        make_jobs, args=(catalog, ids), rounds=1
+    )
+    benchmark.extra_info["jobs"] = len(ids)
+    with catalog.read() as tx:
+        assert status.job_counts(tx, production) == {Kind.COMPARE: {JobState.READY: len(ids)}}
+
+
+def test_asking_for_the_status(benchmark: BenchmarkFixture, catalog: Catalog, scale: float) -> None:
+    ids = register(catalog, int(100_000 * scale))
+    production = make_jobs(catalog, ids)
+
+    def ask() -> dict[str, dict[str, int]]:
+        with catalog.read() as tx:
+            return status.job_counts(tx, production)
+
+    assert benchmark(ask) == {Kind.COMPARE: {JobState.READY: len(ids)}}
+    benchmark.extra_info["jobs"] = len(ids)

@@ -1,0 +1,107 @@
+"""Many claimers at once, in threads and in processes that are killed: every job is done exactly once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from catalog import files, jobs, status, work
+from catalog.invariants import violations
+from catalog.leases import Lease
+from catalog.states import Kind
+from sitecfg.errors import StaleLease
+from tests.catalog.world import written
+
+if TYPE_CHECKING:
+    from catalog.engine import Catalog
+    from tests.catalog.world import World
+
+
+def fill(catalog: Catalog, number: int) -> None:
+    with catalog.write() as tx:
+        raw = files.add_dataset(tx, "test", "raw", "raw")
+        ids = files.register_files(tx, raw.id, [(f"{n}.root", f"file:///{n}") for n in range(number)]).added
+        jobs.add_jobs(tx, None, Kind.INTAKE, [jobs.NewJob(str(one), (one,)) for one in ids])
+
+
+def work_through(catalog: Catalog, worker: str, lease_s: float) -> list[int]:
+    """Claim, begin and commit until nothing is left; return the jobs that were committed here."""
+    done: list[int] = []
+    while True:
+        with catalog.write() as tx:
+            work.reap(tx)
+            claims = work.claim(tx, cell=worker, limit=3, lease_s=lease_s)
+        if not claims:
+            with catalog.read() as tx:
+                if work.next_action_at(tx) is None:
+                    return done
+            time.sleep(0.005)
+        for claim in claims:
+            lease = Lease(claim.job, claim.epoch, uuid4().hex)
+            try:
+                with catalog.write() as tx:
+                    begun = work.begin(tx, lease, host="h", worker=worker, lease_s=lease_s)
+                with catalog.write() as tx:
+                    work.commit(tx, lease, {"file": written(begun.inputs[0].name, [claim.job])})
+            except StaleLease:
+                continue
+            done.append(claim.job)
+
+
+def test_threads_share_the_jobs_without_doing_one_twice(world: World) -> None:
+    fill(world.catalog, 60)
+    done: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: done.extend(work_through(world.catalog, f"w{n}", 100.0)))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(done) == Counter(range(1, 61))
+    with world.catalog.read() as tx:
+        assert violations(tx) == []
+        assert all(len(status.attempts(tx, number)) == 1 for number in done)
+
+
+def test_processes_that_are_killed_lose_and_double_nothing(catalog: Catalog, url: str) -> None:
+    fill(catalog, 60)
+    code = (
+        "from catalog.engine import Catalog\n"
+        "from tests.catalog.test_concurrency import work_through\n"
+        f"work_through(Catalog.open({url!r}), 'w', 0.3)\n"
+    )
+    running: list[subprocess.Popen[bytes]] = []
+    deadline, killed = time.monotonic() + 120, 0
+    try:
+        while (counts := intakes(catalog)) != {"done": 60} and time.monotonic() < deadline:
+            running = [one for one in running if one.poll() is None]
+            while len(running) < 2:
+                running.append(subprocess.Popen([sys.executable, "-c", code]))
+            if counts.get("done", 0) > 15 * killed + 5 and killed < 3:
+                kill(running.pop(0))
+                killed += 1
+            time.sleep(0.01)
+    finally:
+        for one in running:
+            kill(one)
+    assert intakes(catalog) == {"done": 60}
+    assert killed == 3
+    with catalog.read() as tx:
+        assert violations(tx) == []
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def intakes(catalog: Catalog) -> dict[str, int]:
+    with catalog.read() as tx:
+        return status.job_counts(tx, None)["intake"]
