@@ -14,6 +14,11 @@ from sitecfg.errors import GridError, OutputExists, UsageError
 
 __all__ = ["merge", "split", "verify"]
 
+#: So many branches that can't be carried are shown; --json has them all.
+REFUSED_SHOWN = 5
+#: The exit code of a merge that found events twice and kept them.
+DUPLICATES = 4
+
 Identity = Annotated[
     list[str] | None,
     typer.Option(
@@ -120,8 +125,12 @@ def _show_verified(answer: dict[str, Any]) -> None:
         show.line(
             f"    adler32 {answer['adler32']}  xxh3 {answer['xxh3']}  fingerprint {answer['fingerprint'] or '-'}"
         )
-        for tree, branch, why in answer["refused"]:
+        for tree, branch, why in answer["refused"][:REFUSED_SHOWN]:
             show.line(f"    can't be carried: {tree}: {branch}: {why}")
+        if len(answer["refused"]) > REFUSED_SHOWN:
+            show.line(
+                f"    … and {len(answer['refused']) - REFUSED_SHOWN} more that can't be carried: see --json"
+            )
     for note in answer["notes"]:
         show.line(f"    {note}")
 
@@ -232,3 +241,108 @@ def _show_split(url: str, report: dict[str, Any]) -> None:
         show.line(f"  left out {tree}: {branch}: {why}")
     for note in report["notes"]:
         show.line(f"  {note}")
+
+
+def merge(
+    out: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="IN...", help="ROOT files: paths, globs or URLs, in this order.")
+    ],
+    identity: Identity = None,
+    tree: Tree = None,
+    side: Annotated[
+        str,
+        typer.Option(
+            "--side",
+            help="'rule': rows of Runs, LuminosityBlocks … that are there already are left out; 'concat': all are kept.",
+        ),
+    ] = "rule",
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            "--duplicates",
+            help="'report' keeps events that occur twice and ends with exit code 4; 'refuse' writes nothing.",
+        ),
+    ] = "report",
+    drop_refused: OnRefused = False,
+    compression: Compression = None,
+    format: Format = None,  # noqa: A002 -- the option's name
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge files of one schema into one, and prove the result by reading it again.
+
+    Events keep the order of the inputs. When events occur twice, exit code 4 says so, and the output is written all
+    the same unless --duplicates refuse.
+    """
+    from contextlib import ExitStack
+
+    from grid.rootio.merge import MergeOptions
+    from grid.rootio.merge import merge as join
+    from grid.storage.fetch import local_copy
+    from grid.storage.publish import Checksums, publish
+
+    options = MergeOptions(
+        identity=tuple(identity) if identity else None,
+        event_trees=tuple(tree or ()),
+        duplicates=duplicates,
+        side=side,
+        on_refused="drop" if drop_refused else "refuse",
+        compression=compression,
+        format=format,
+    )
+    urls = in_order(files)
+    if out.exists():
+        raise OutputExists(
+            "the output exists", where=str(out), todo="choose another name; nothing is overwritten"
+        )
+    if dry_run:
+        show.as_json({"output": str(out), "inputs": urls}) if as_json else show.table(
+            ("output", "input"), [(str(out), url) for url in urls]
+        )
+        return
+    temp = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with ExitStack() as stack, show.bytes_bar(quiet=quiet or as_json) as bar:
+            task = bar.add_task(out.name, total=None)
+            paths = [stack.enter_context(local_copy(url, out.absolute().parent)) for url in urls]
+            report = join(paths, temp, options, progress=lambda d, t: bar.update(task, completed=d, total=t))
+        publish(temp, out, expected=Checksums(report.output.bytes, report.output.adler32, report.output.xxh3))
+    finally:
+        temp.unlink(missing_ok=True)
+    answer = report.to_json()
+    answer["output"]["path"] = str(out)
+    if as_json:
+        show.as_json(answer)
+    else:
+        _show_merge(answer)
+    if report.duplicates.events:
+        raise typer.Exit(DUPLICATES)
+
+
+def in_order(files: list[str]) -> list[str]:
+    """Return the addresses that paths, globs and URLs name, in the given order; a glob's matches are sorted."""
+    from grid.submission import find_files
+
+    return [url for pattern in files for url in find_files([pattern])]
+
+
+def _show_merge(answer: dict[str, Any]) -> None:
+    one = answer["output"]
+    show.line(
+        f"{one['path']}: {one['events']:,} events of {len(answer['inputs'])} files, {one['bytes']:,} bytes"
+    )
+    show.line(f"  adler32 {one['adler32']}  xxh3 {one['xxh3']}  fingerprint {one['fingerprint'] or '-'}")
+    for tree, rows in answer["repeated_rows"].items():
+        if rows:
+            show.line(f"  {tree}: {rows} rows were there already and were not added again")
+    for tree, branch, why in answer["dropped_branches"]:
+        show.line(f"  left out {tree}: {branch}: {why}")
+    for note in answer["notes"]:
+        show.line(f"  {note}")
+    twice = answer["duplicates"]
+    if twice["events"]:
+        show.line(f"  {twice['events']} events occur more than once:")
+        for text in twice["first"]:
+            show.line(f"    {text}")

@@ -71,8 +71,11 @@ def _root(
 
 def _register() -> None:
     """Hang every verb on the command; each file is small and imports what is heavy only when it runs."""
-    from grid.cli import config, data, farm, run, trigger, work
+    from grid.cli import config, data, farm, files, run, trigger, work
 
+    app.command(rich_help_panel=_LOCAL)(files.verify)
+    app.command(rich_help_panel=_LOCAL)(files.split)
+    app.command(rich_help_panel=_LOCAL)(files.merge)
     app.command(rich_help_panel=_WORK)(run.run)
     app.command(rich_help_panel=_WORK)(work.status)
     app.command(rich_help_panel=_WORK)(work.retry)
@@ -98,9 +101,8 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        # Without its standalone mode click returns the code of an Exit, and lets errors through to us.
+        sys.exit(app(standalone_mode=False) or 0)
     except GridError as error:
         show.error(error)
         sys.exit(error.exit_code)
