@@ -68,7 +68,7 @@ $(VENV)/.venv:
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes at most) ..."
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[plots]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

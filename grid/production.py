@@ -174,16 +174,17 @@ class Report:
 
     def __str__(self) -> str:
         f = self.facts
+        wide = max(7, *(len(one["stream"]) for one in f["streams"]))
         lines = [
             f"production {f['production']}: {f['state']}",
-            f"  in      {f['files_in']:>8} files {f['events_in']:>12} events",
+            f"  {'in':<{wide}} {f['files_in']:>8} files {f['events_in']:>12} events",
         ]
         lines += [
-            f"  {one['stream']:<7} {one['files']:>8} files {one['events']:>12} events  {one['dataset']}"
+            f"  {one['stream']:<{wide}} {one['files']:>8} files {one['events']:>12} events  {one['dataset']}"
             for one in f["streams"]
         ]
-        lines.append(f"  no stream             {f['events_nowhere']:>12} events")
-        lines.append(f"  dropped by user code  {f['events_dropped']:>12} events")
+        lines.append(f"  {'no stream':<{wide + 15}}{f['events_nowhere']:>12} events")
+        lines.append(f"  {'dropped by code':<{wide + 15}}{f['events_dropped']:>12} events")
         if len(f["streams"]) > 1:
             names = [one["stream"] for one in f["streams"]]
             width = max(8, *(len(name) for name in names))
