@@ -48,7 +48,8 @@ class Production:
         A trigger table, or the name of an imported one, ``"PHYSICS_1_01/6"``: one output per stream and input.
         None: one stream, ``all``.
     merge
-        Wanted size of merged files, such as ``"1 GB"``; None leaves one file per stream and input.
+        Wanted size of merged files, such as ``"1 GB"``; ``"site"``: what the site's settings say; None leaves one
+        file per stream and input.
     release
         The name of the frozen release, if there is one.
     conditions
@@ -74,7 +75,7 @@ class Production:
     input: str | Path | Sequence[str | Path]
     process: Callable[..., Any] | None = None
     split: str | TriggerTable | None = None
-    merge: str | int | None = "1 GB"
+    merge: str | int | None = "site"
     release: str | None = None
     conditions: str | Path | None = None
     scope: str | None = None
@@ -225,12 +226,14 @@ class Grid:
             unknown, no file matches.
         """
         from grid.submission import prepare
+        from sitecfg.load import load_site
 
         def table(name: str, tag: int) -> dict[str, Any]:
             answer: dict[str, Any] = self.client.get(f"/triggers/{name}/{tag}")
             return answer
 
-        answer = self.client.post("/submit", prepare(production, table))
+        body = prepare(production, table, merge_target=load_site(self.home).site.merge.target)
+        answer = self.client.post("/submit", body)
         return Submitted(self.client, answer["name"], new=answer["new"])
 
     def close(self) -> None:

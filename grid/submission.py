@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     FindTable = Callable[[str, int], dict[str, Any]]
 
-__all__ = ["find_files", "named_files", "prepare"]
+__all__ = ["SITE", "find_files", "named_files", "prepare"]
+
+#: Stands for the size of merged files that the site's settings name.
+SITE = "site"
 
 
-def prepare(production: Production, find_table: FindTable) -> dict[str, Any]:
+def prepare(production: Production, find_table: FindTable, *, merge_target: int) -> dict[str, Any]:
     """Check a production and return the body of ``POST /submit``.
 
     Parameters
@@ -34,6 +37,8 @@ def prepare(production: Production, find_table: FindTable) -> dict[str, Any]:
         As the script describes it.
     find_table
         Returns the imported trigger table of a name and tag, as plain JSON.
+    merge_target
+        The site's own size of merged files, bytes.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def prepare(production: Production, find_table: FindTable) -> dict[str, Any]:
         module=code.module,
         conditions=hashlib.sha256(conditions).hexdigest() if conditions else "",
         table=_table(production.split, find_table),
-        merge=0 if production.merge is None else parse_bytes(production.merge),
+        merge=_merge(production.merge, merge_target),
         identity=_words(production.identity),
         tree=_words(production.tree),
         keep=tuple(production.keep),
@@ -128,6 +133,17 @@ def _table(split: str | TriggerTable | None, find_table: FindTable) -> dict[str,
             "a trigger table is named NAME/TAG", where=f"split={split!r}", todo="see 'grid trigger list'"
         )
     return find_table(name, int(tag))
+
+
+def _merge(wanted: str | int | None, target: int) -> int:
+    if wanted is None:
+        return 0
+    size = target if wanted == SITE else parse_bytes(wanted)
+    if size < 1:
+        raise UsageError(
+            "a merged file can't be that small", where=f"merge={wanted!r}", todo="None merges nothing"
+        )
+    return size
 
 
 def _words(value: str | Sequence[str]) -> tuple[str, ...]:

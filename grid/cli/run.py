@@ -100,7 +100,8 @@ def _explain(place: Place, productions: Sequence[Production], *, as_json: bool) 
         with place.catalog() as catalog, catalog.read() as tx:
             return dict(triggers.table(tx, name, tag).document)
 
-    bodies = [prepare(one, table) for one in productions]
+    target = place.settings().site.merge.target
+    bodies = [prepare(one, table, merge_target=target) for one in productions]
     if as_json:
         show.as_json([{key: body[key] for key in ("name", "scope", "recipe", "files")} for body in bodies])
         return

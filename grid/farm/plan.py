@@ -141,6 +141,7 @@ def plan(
     merges_waiting: int = 0,
     merges_held: int = 0,
     target: int | None,
+    max_inputs: int = 1000,
 ) -> Plan:
     """Decide which jobs a production needs next.
 
@@ -158,6 +159,8 @@ def plan(
         Merge jobs that are ready or leased, and held.
     target
         Size of merged files in bytes; None leaves the outputs as they are.
+    max_inputs
+        The most outputs that one merge job reads.
 
     Returns
     -------
@@ -205,6 +208,7 @@ def plan(
                     for one in sorted(good, key=lambda one: one.order)
                 ],
                 target=target,
+                max_inputs=max_inputs,
             )
     if merges_held:
         reasons.append(f"{merges_held} merge jobs are held")
@@ -254,11 +258,14 @@ def group_outputs(stream: str, sequence: Sequence[tuple[Output | None, bool]], *
         it is still to come.
     target
         Wanted size of a merged file, bytes.
+    max_inputs
+        The most outputs that go into one file.
 
     Returns
     -------
     list of Merge
-        A group is closed when the next output would carry it past `target`, or when nothing more comes. An
+        A group is closed when the next output would carry it past `target`, when it has `max_inputs`, or when
+        nothing more comes. An
         input that is still to come stops the search: what lies behind it waits, so that files stay in order
         of run sections and a group never depends on which worker was first. An input that is held or bad is
         passed over; what it yields later makes a file of its own. Only a single output can be larger than
@@ -282,7 +289,7 @@ def group_outputs(stream: str, sequence: Sequence[tuple[Output | None, bool]], *
         if output.taken:
             close()
             continue
-        if names and size + output.bytes > target:
+        if names and (size + output.bytes > target or len(names) == max_inputs):
             close()
         names.append(output.name)
         size += output.bytes

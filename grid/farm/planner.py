@@ -38,9 +38,17 @@ class Planner:
 
     Idempotent, and safe to kill anywhere: jobs are named by what they work on, so that making them twice makes
     them once, and the state of a production is only ever what the plan says of the present facts.
+
+    Parameters
+    ----------
+    max_inputs
+        The most outputs that one merge job reads.
     """
 
     name = "plan"
+
+    def __init__(self, max_inputs: int) -> None:
+        self._max_inputs = max_inputs
 
     def step(self, catalog: Catalog) -> float | None:
         """Plan once for every production that is active or stalled."""
@@ -51,7 +59,7 @@ class Planner:
                 for one in productions.productions(tx, state=state)
             ]
         for production in unfinished:
-            _plan(catalog, production)
+            _plan(catalog, production, self._max_inputs)
         return None
 
 
@@ -62,10 +70,10 @@ def streams_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(name for name, _ in recipe.table["streams"])
 
 
-def _plan(catalog: Catalog, production: Production) -> None:
+def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
     recipe = Recipe.from_json(production.recipe)
     with catalog.read() as tx:
-        answer, numbers = _ask(tx, production, recipe)
+        answer, numbers = _ask(tx, production, recipe, max_inputs)
     new_merges: Counter[str] = Counter()
     with catalog.write() as tx:
         jobs.add_jobs(
@@ -93,7 +101,9 @@ def _plan(catalog: Catalog, production: Production) -> None:
         )
 
 
-def _ask(tx: Connection, production: Production, recipe: Recipe) -> tuple[Plan, dict[str, int]]:
+def _ask(
+    tx: Connection, production: Production, recipe: Recipe, max_inputs: int
+) -> tuple[Plan, dict[str, int]]:
     """Read what the plan needs, and return its answer with the row numbers of all files it can name."""
     sections = planning.input_sections(tx, production.id)
     found = planning.inputs(tx, production.id)
@@ -127,6 +137,7 @@ def _ask(tx: Connection, production: Production, recipe: Recipe) -> tuple[Plan, 
         merges_waiting=merges.get(JobState.READY, 0) + merges.get(JobState.LEASED, 0),
         merges_held=merges.get(JobState.HELD, 0),
         target=recipe.merge or None,
+        max_inputs=max_inputs,
     )
     return answer, numbers
 

@@ -28,4 +28,4 @@ def daemons(site: Site) -> Sequence[Daemon]:
     from grid.farm.planner import Planner
     from grid.farm.sweeper import Sweeper
 
-    return (Planner(), Sweeper(site.pool.path, site.lease.seconds + site.lease.grace))
+    return (Planner(site.merge.max_inputs), Sweeper(site.pool.path, site.lease.seconds + site.lease.grace))
