@@ -246,7 +246,9 @@ def sharing(files: Iterable[Input]) -> list[tuple[str, ...]]:
     return [tuple(names) for _, names in sorted(groups.items()) if len(names) > 1]
 
 
-def group_outputs(stream: str, sequence: Sequence[tuple[Output | None, bool]], *, target: int) -> list[Merge]:
+def group_outputs(
+    stream: str, sequence: Sequence[tuple[Output | None, bool]], *, target: int, max_inputs: int = 1000
+) -> list[Merge]:
     """Cut a stream's outputs into the files that it is merged to.
 
     Parameters

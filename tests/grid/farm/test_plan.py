@@ -119,3 +119,9 @@ def test_groups_do_not_depend_on_who_was_first(sizes: list[int], order: object, 
     by_name = {one.name: one.bytes for one in outputs}
     for group in at_once:
         assert len(group.files) == 1 or sum(by_name[name] for name in group.files) <= target
+
+
+def test_a_merge_reads_only_so_many_inputs() -> None:
+    outputs = [(Output(f"{i}", f"{i}", "S", 0), False) for i in range(5)]
+    groups = group_outputs("S", outputs, target=10**9, max_inputs=2)
+    assert [m.files for m in groups] == [("0", "1"), ("2", "3"), ("4",)]
