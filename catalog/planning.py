@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from catalog.closure import Tally, total
 from catalog.outputs import UNMERGED
 from catalog.schema_files import dataset, file, file_section, parentage
-from catalog.schema_work import book, job, job_input, production_input
+from catalog.schema_work import book, job, job_input, job_spec, production_input
 from catalog.states import Kind
 
 if TYPE_CHECKING:
@@ -190,6 +190,19 @@ def dataset_totals(tx: Connection, production: int) -> dict[str, tuple[int, int,
         .order_by(dataset.c.stream_bit, dataset.c.name)
     )
     return {f"{row[0]}:{row[1]}": (row[2], row[3], row[4]) for row in tx.execute(query)}
+
+
+def told_at_intake(tx: Connection, dataset_id: int) -> dict[str, Any] | None:
+    """Return what the intake jobs of a dataset's files were told; None if it has none. They are all told the same."""
+    query = (
+        select(job_spec.c.spec)
+        .join_from(file, job_input, job_input.c.file == file.c.id)
+        .join(job_spec, job_spec.c.job == job_input.c.job)
+        .where(file.c.dataset == dataset_id, job_input.c.kind == Kind.INTAKE)
+        .limit(1)
+    )
+    found = tx.execute(query).scalar_one_or_none()
+    return None if found is None else dict(found)
 
 
 def _takes(files: FromClause, owner: int, kind: Kind) -> ColumnElement[bool]:

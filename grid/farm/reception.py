@@ -50,6 +50,7 @@ def declare(
         ``dataset``, and how many files are ``new`` and how many were ``known``.
     """
     target = files.add_dataset(tx, name.scope, name.name, tier)
+    _same_events(tx, target, identity, tree)
     registered = files.register_files(tx, target.id, named)
     spec = {"identity": list(identity), "tree": list(tree)}
     jobs.add_jobs(tx, None, Kind.INTAKE, [jobs.NewJob(str(one), (one,), spec) for one in registered.added])
@@ -93,6 +94,7 @@ def submit(
     if named:
         declare(tx, source, named, identity=recipe.identity, tree=recipe.tree)
     inputs = find.dataset(tx, source.scope, source.name)
+    _same_events(tx, inputs, recipe.identity, recipe.tree)
     productions.add_dataset_inputs(tx, production.id, inputs.id)
     if not planning.input_totals(tx, production.id):
         raise UsageError("the input dataset has no files", where=recipe.inputs, todo="declare files first")
@@ -227,6 +229,18 @@ def report(tx: Connection, name: str) -> dict[str, Any]:
             for one in status.jobs(tx, production=production.id, states=[JobState.HELD], limit=20)
         ],
     }
+
+
+def _same_events(tx: Connection, dataset: Dataset, identity: Sequence[str], tree: Sequence[str]) -> None:
+    """Refuse another idea of what an event is than the dataset's files were looked into with."""
+    told = planning.told_at_intake(tx, dataset.id) or {}
+    for what, wanted in (("identity", list(identity)), ("tree", list(tree))):
+        if told.get(what, wanted) != wanted:
+            raise UsageError(
+                f"it was declared with {what}={told[what]!r}, not {wanted!r}",
+                where=str(dataset),
+                todo=f"say {what}={told[what]!r}, or declare the files as another dataset",
+            )
 
 
 def _datasets(tx: Connection, production: Production, recipe: Recipe, stream: str, bit: int) -> None:
