@@ -156,7 +156,7 @@ def _notes(skeleton: Skeleton) -> list[str]:
 def _no_overlap(image: Image, extents: list[tuple[int, int]]) -> None:
     """Refuse two records on the same bytes: one of them can't be what it says."""
     last, end = 0, 0
-    for at, size in sorted(set(extents)):
+    for at, size in sorted(extents):
         if at < end:
             raise CorruptFile(f"the records at {last} and {at} overlap", where=str(image.path))
         last, end = at, at + size

@@ -18,6 +18,7 @@ import uproot
 
 from grid.rootio.columns import Branch, Column
 from grid.rootio.sink import Sink
+from grid.rootio.verify import verify
 from tests.grid.rootio.every_type import EveryType
 
 if TYPE_CHECKING:
@@ -150,3 +151,31 @@ def test_root_reads_2700_branches_with_many_counters(tmp_path: Path) -> None:
     for branch in branches[::97]:
         assert found[branch.name]["values"] == spelled(columns[branch.name], branch)
         assert found[branch.name]["counter"] == branch.counter
+
+
+@pytest.mark.slow
+def test_a_tree_and_an_entry_beyond_2_gb_are_read_by_everyone(tmp_path: Path) -> None:
+    """Numbers at both ends of 2.3 GB, then an entry of 200 MB."""
+    size = 40 << 20
+    with Sink(tmp_path / "a.root", compression="none") as sink:
+        tree = sink.tree(
+            "Events", [Branch("x", "", np.dtype("f8")), Branch("v", "", np.dtype("u1"), jagged=1)]
+        )
+        starts = np.zeros(size // 8 + 1, np.int64)
+        for turn in range(57):
+            block = np.arange(turn, turn + size // 8, dtype="f8")
+            tree.extend({"x": Column(block), "v": Column(np.zeros(0, "u1"), (starts,))})
+        large = Column(np.arange(200 << 20, dtype="u1"), (np.array([0, 200 << 20]),))
+        tree.extend({"x": Column(np.array([7.0])), "v": large})
+    entries = 57 * (size // 8) + 1
+    with uproot.open(tmp_path / "a.root") as file:
+        assert file["Events"].num_entries == entries
+        assert file["Events/x"].array(entry_start=entries - 2).tolist() == [56 + size // 8 - 1, 7]
+        assert len(file["Events/v"].array(entry_start=entries - 1)[0]) == 200 << 20
+    code = (
+        "import ROOT, sys; f = ROOT.TFile(sys.argv[1]); t = f.Get('Events'); n = t.GetEntries();"
+        "t.GetEntry(n - 2); print(n, t.x); t.GetEntry(n - 1); print(t.x, t.v.size(), ord(t.v[(200 << 20) - 1]))"
+    )
+    said = run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "a.root")])
+    assert said.split() == [str(entries), str(56.0 + size // 8 - 1), "7.0", str(200 << 20), "255"]
+    assert verify(tmp_path / "a.root").trees[0].entries == entries
