@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from catalog.rows import Production
 
 __all__ = ["Planner", "streams_of"]
+
+#: However large a production is, it is planned at least this often while things happen, seconds.
+LONGEST_PAUSE_S = 30.0
 
 _FATES = {
     JobState.READY: Fate.WAITING,
@@ -49,9 +53,16 @@ class Planner:
 
     def __init__(self, max_inputs: int) -> None:
         self._max_inputs = max_inputs
+        self._next = 0.0
 
     def step(self, catalog: Catalog) -> float | None:
-        """Plan once for every production that is active or stalled."""
+        """Plan once for every production that is active or stalled.
+
+        A plan looks at a whole production, and every commit asks for one: at most a tenth of the time goes into it.
+        """
+        began = time.monotonic()
+        if began < self._next:
+            return self._next - began
         with catalog.read() as tx:
             unfinished = [
                 one
@@ -60,6 +71,8 @@ class Planner:
             ]
         for production in unfinished:
             _plan(catalog, production, self._max_inputs)
+        ended = time.monotonic()
+        self._next = ended + min(9 * (ended - began), LONGEST_PAUSE_S)
         return None
 
 

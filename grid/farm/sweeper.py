@@ -43,13 +43,19 @@ class Sweeper:
     def __init__(self, pool: Path, age_s: float) -> None:
         self._pool = pool
         self._age_s = age_s
+        self._next = 0.0
 
     def step(self, catalog: Catalog) -> float:
-        """Sweep once; returns the seconds until the next time."""
+        """Sweep, if it is time to; returns the seconds until the next time. Commits wake it in vain."""
+        left = self._next - time.monotonic()
+        if left > 0:
+            return left
         for path in self.orphans(catalog):
             path.unlink(missing_ok=True)
             _log.info("swept %s", path)
-        return max(1.0, self._age_s / 4)
+        pause = max(1.0, self._age_s / 4)
+        self._next = time.monotonic() + pause
+        return pause
 
     def orphans(self, catalog: Catalog) -> list[Path]:
         """Return what would be removed now; nothing is changed."""
