@@ -18,7 +18,7 @@ __all__ = ["branch_of", "column_of", "record_of"]
 def record_of(
     trees: Mapping[str, Mapping[str, Column]], branches: Mapping[str, Sequence[Branch]], length: int
 ) -> Any:
-    """Return events as one awkward array of records that shares the columns' memory.
+    """Return events as one awkward array of records that shares the columns' memory, read-only.
 
     With one tree its branches are the fields; with several each tree is a field.
     """
@@ -26,7 +26,10 @@ def record_of(
 
     records = {
         path: ak.contents.RecordArray(
-            [columns[branch.name].to_awkward(text=branch.text).layout for branch in branches[path]],
+            [
+                _read_only(columns[branch.name]).to_awkward(text=branch.text).layout
+                for branch in branches[path]
+            ],
             [branch.name for branch in branches[path]],
             length=length,
         )
@@ -85,6 +88,13 @@ def branch_of(name: str, array: Any, known: Mapping[str, Branch], arrays: Mappin
         if _counts(counter, array, known, arrays):
             return replace(found, counter=counter)
     return found
+
+
+def _read_only(column: Column) -> Column:
+    views = [column.values.view(), *(level.view() for level in column.offsets)]
+    for view in views:
+        view.flags.writeable = False
+    return Column(views[0], tuple(views[1:]))
 
 
 def _counts(counter: str, array: Any, known: Mapping[str, Branch], arrays: Mapping[str, Any]) -> bool:

@@ -65,10 +65,6 @@ class EventReader:
         self.entries = source.info(carried[0].path).entries
         #: The branches that make up an event's content, by tree; includes those that are made.
         self.branches: dict[str, tuple[Branch, ...]] = {part.path: part.branches for part in carried}
-        if not any(self.branches.values()):
-            raise UnsupportedContent(
-                "no branch of the events can be carried", where=f"{source.url}: {carried[0].path}"
-            )
         self._names: dict[str, list[str]] = {part.path: list(part.names) for part in carried}
         if identity is not None and identity.origin:
             self.branches[identity.tree] += ENTRY_BRANCHES
@@ -102,7 +98,18 @@ class EventReader:
         return None if self.identity is None else self.identity.keys(chunk.trees, chunk.start, chunk.stop)
 
     def hashes(self, chunk: EventChunk, *, round_: int = 0) -> NDArray[np.uint64]:
-        """Return the content hashes of a chunk, uint64 ``[n]``."""
+        """Return the content hashes of a chunk, uint64 ``[n]``.
+
+        Raises
+        ------
+        UnsupportedContent
+            If no branch of the events can be carried: then there is nothing to prove.
+        """
+        if not any(self.branches.values()):
+            raise UnsupportedContent(
+                "no branch of the events can be carried",
+                where=f"{self.source.url}: {', '.join(self.branches)}",
+            )
         return content_hashes(chunk.trees, self.branches, round_=round_)
 
 
