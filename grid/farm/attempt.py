@@ -69,6 +69,7 @@ def _run(node: Node, held: Held, begun: dict[str, Any]) -> Ended:
                 "runner": runner,
                 "scratch": str(scratch),
                 "pool": str(node.site.pool.path),
+                "reserve": node.site.pool.reserve,
                 "scripts": str(node.home.scripts),
                 "memory": node.site.workers.chunk,
             },

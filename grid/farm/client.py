@@ -90,16 +90,18 @@ class GatewayClient:
         cell: str,
         limit: int,
         *,
+        most: int | None = None,
         claimer: str | None = None,
         wait_s: float = 0.0,
         patience_s: float | None = None,
     ) -> list[tuple[int, int]]:
         """Lease up to `limit` ready jobs; waits up to `wait_s` for the first. Returns (job, epoch) pairs.
 
-        What is claimed stands under the name of `claimer` until it is begun: ``release(worker=claimer)`` returns
-        it. A claim whose answer was lost is best returned that way too.
+        No more are given than make `most` live leases of the cell, whoever holds them: an attempt whose dispatcher
+        died still fills its slot. What is claimed stands under the name of `claimer` until it is begun:
+        ``release(worker=claimer)`` returns it. A claim whose answer was lost is best returned that way too.
         """
-        body = {"cell": cell, "claimer": claimer, "limit": limit, "wait_s": wait_s}
+        body = {"cell": cell, "claimer": claimer, "limit": limit, "most": most, "wait_s": wait_s}
         answer = self.post("/claim", body, patience_s=patience_s)
         return [(one["job"], one["epoch"]) for one in answer["claims"]]
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from grid.farm.home import read_state, write_state
 from sitecfg.errors import GatewayUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from distributed import Security
 
     from grid.farm.home import Home
@@ -107,42 +110,80 @@ def run_scheduler(home: Home) -> None:
 def run_worker(home: Home, name: str, slots: int) -> None:
     """Be a worker until killed.
 
-    The attempts outlive the scheduler: when it is lost, a new Dask worker in this same process waits for the next
-    one, while the threads go on with what they run, and new tasks wait for a free thread.
+    The attempts outlive the scheduler. When it is lost, the slots that are free join the next one as a new Dask
+    worker in this same process, and each that is busy joins when its attempt is over: Dask must not think that it
+    is free.
     """
     import dask
-    from distributed import Worker
-
-    threads = _Slots(slots, thread_name_prefix="slot")
-
-    async def serve() -> None:
-        while True:
-            try:
-                async with Worker(
-                    address(home),
-                    name=name,
-                    nthreads=slots,
-                    executor=threads,
-                    security=security(home),
-                    protocol="tls",
-                    host=LOOPBACK,
-                    dashboard=False,
-                    dashboard_address=f"{LOOPBACK}:0",
-                    memory_limit=0,
-                    local_directory=str(home.scratch),
-                    death_timeout=SCHEDULER_S,
-                ) as worker:
-                    await worker.finished()
-            except (OSError, TimeoutError, RuntimeError) as error:
-                _log.warning("no scheduler: %s", error)
-            await asyncio.sleep(AGAIN_S)
 
     with dask.config.set(SETTINGS):
-        asyncio.run(serve())
+        asyncio.run(_share_slots(home, name, slots))
 
 
-class _Slots(ThreadPoolExecutor):
-    """Threads that outlive the Dask worker which uses them."""
+async def _share_slots(home: Home, name: str, slots: int) -> None:
+    freed: asyncio.Queue[int] = asyncio.Queue()
+    freed.put_nowait(slots)
+    lives: set[asyncio.Task[None]] = set()
+    while True:
+        count = await freed.get()
+        while not freed.empty():
+            count += freed.get_nowait()
+        life = asyncio.create_task(_live(home, name, count, freed))
+        lives.add(life)
+        life.add_done_callback(lives.discard)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: they end with the process."""
+
+async def _live(home: Home, name: str, slots: int, freed: asyncio.Queue[int]) -> None:
+    """Be one Dask worker for as long as its scheduler lives; then free its slots, each when it is idle."""
+    from distributed import Worker
+
+    threads = _Threads(slots)
+    try:
+        async with Worker(
+            address(home),
+            name=f"{name}.{secrets.token_hex(3)}",
+            nthreads=slots,
+            executor=threads,
+            security=security(home),
+            protocol="tls",
+            host=LOOPBACK,
+            dashboard=False,
+            dashboard_address=f"{LOOPBACK}:0",
+            memory_limit=0,
+            local_directory=str(home.scratch),
+            death_timeout=SCHEDULER_S,
+        ) as worker:
+            await worker.finished()
+    except (OSError, TimeoutError, RuntimeError) as error:
+        _log.warning("no scheduler: %s", error)
+    await asyncio.sleep(AGAIN_S)
+    busy = threads.retire()
+    if slots > len(busy):
+        freed.put_nowait(slots - len(busy))
+    for attempt in asyncio.as_completed([asyncio.wrap_future(one) for one in busy]):
+        await asyncio.gather(attempt, return_exceptions=True)
+        freed.put_nowait(1)
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that Dask may not wait for: what they run outlives the Dask worker that started it."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count, thread_name_prefix="slot")
+        self._running: set[Future[Any]] = set()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a call, and remember it while it runs."""
+        future = super().submit(fn, *args, **kwargs)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        """Start nothing more; never wait."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+    def retire(self) -> list[Future[Any]]:
+        """Start nothing more, and return what still runs."""
+        self.shutdown()
+        return list(self._running)

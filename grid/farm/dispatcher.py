@@ -67,6 +67,9 @@ def dispatch(
         except (OSError, TimeoutError) as error:
             _log.warning("no executor: %s", error)
             stop.wait(AGAIN_S)
+        else:
+            # What it did not begin, it never will.
+            _give_back(client, worker=name)
 
 
 def _serve(client: GatewayClient, executor: Executor, cell: str, name: str, stop: threading.Event) -> None:
@@ -77,7 +80,7 @@ def _serve(client: GatewayClient, executor: Executor, cell: str, name: str, stop
             _give_back(client, executor.wait(1.0))
             continue
         try:
-            claims = client.claim(cell, wanted, claimer=name, wait_s=CLAIM_WAIT_S, patience_s=0.0)
+            claims = client.claim(cell, wanted, most=size, claimer=name, wait_s=CLAIM_WAIT_S, patience_s=0.0)
         except GridError as error:
             _log.warning("no claim: %s", error)
             # The ledger may have granted it all the same. What begins late is told that it is stale.

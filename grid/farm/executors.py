@@ -175,6 +175,8 @@ class DaskExecutor(_Tally):
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Have the claims run; returns at once."""
+        from distributed import fire_and_forget
+
         self._begun(claims)
         futures = self._client.map(
             run_attempt,
@@ -184,6 +186,8 @@ class DaskExecutor(_Tally):
             pure=False,
             retries=0,
         )
+        # Should this process die, the scheduler must go on knowing which slots are busy.
+        fire_and_forget(futures)  # type: ignore[no-untyped-call]
         for claim, future in zip(claims, futures, strict=True):
             future.add_done_callback(lambda future, claim=claim: self._hear(claim, future))
 

@@ -18,9 +18,27 @@ import selectors
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from grid.farm import leash
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PRELOAD", "Forkserver", "run"]
+
+#: What payloads need and what takes long to load.
+PRELOAD = (
+    "numpy",
+    "numba",
+    "awkward",
+    "uproot",
+    "grid.farm.child",
+    "grid.steps.compare",
+    "grid.steps.intake",
+    "grid.steps.merge",
+    "grid.steps.process",
+)
 #: Descriptors that come with each request: the payload's channel, the status pipe, the output file.
 DESCRIPTORS = 3
 
@@ -140,17 +158,16 @@ def _become_payload(parent: int, channel: int, output: int, close: list[int]) ->
         os._exit(code)
 
 
-def main(arguments: list[str]) -> None:
-    """Load `arguments[1:]` and serve the socket whose number is `arguments[0]`."""
+def run(control: socket.socket, modules: Sequence[str]) -> None:
+    """Load modules and serve."""
     leash.adopt_orphans()
     for number in (signal.SIGINT, signal.SIGTERM):
         # A terminal's or an operator's signal to the group is the worker's to act on.
         signal.signal(number, signal.SIG_IGN)
-    control = socket.socket(fileno=int(arguments[0]))
-    for module in arguments[1:]:
+    for module in modules:
         importlib.import_module(module)
     Forkserver(control).serve()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -13,9 +13,10 @@ import signal
 
 import psutil
 
-__all__ = ["adopt_orphans", "die_with_parent", "kill_descendants", "kill_group"]
+__all__ = ["adopt_orphans", "call_me", "die_with_parent", "kill_descendants", "kill_group"]
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -36,6 +37,11 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent dies."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def call_me(name: str) -> None:
+    """Set the name that ``top`` and ``ps -o comm`` show for this process (15 characters of it)."""
+    _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()[:15]))
 
 
 def kill_group(leader: int) -> None:
@@ -66,7 +72,7 @@ def kill_descendants(*, spare: frozenset[int] = frozenset()) -> int:
     return len(doomed)
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | ctypes.Array[ctypes.c_char]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from grid.farm.client import GatewayClient
 from grid.farm.leases import Keeper
-from grid.farm.payload import PRELOAD, PayloadServer
+from grid.farm.payload import PayloadServer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -37,23 +36,23 @@ class Node:
         The name of this start of this worker; never used again, so that its leases can be returned by name.
     inline
         Run steps in this process instead of a payload process; for measuring what the ledger and Dask cost.
-    preload
-        What the forkserver loads.
+    fresh
+        This process has one thread and has loaded what payloads need; see ``PayloadServer``.
     """
 
     home: Home
     site: Site
     worker: str
     inline: bool = False
-    preload: Sequence[str] = PRELOAD
+    fresh: bool = False
     host: str = field(default_factory=socket.gethostname)
     client: GatewayClient = field(init=False)
     keeper: Keeper = field(init=False)
     payloads: PayloadServer | None = field(init=False)
 
     def __post_init__(self) -> None:
-        # First, so that it loads its libraries while this process goes on.
-        self.payloads = None if self.inline else PayloadServer(self.preload)
+        # First, while this process has one thread.
+        self.payloads = None if self.inline else PayloadServer(fresh=self.fresh)
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.client = GatewayClient.of_home(self.home, patience_s=self.site.lease.seconds)
         self.keeper = Keeper(self.client, renew_fraction=self.site.lease.renew_fraction)

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from grid.farm import leash
+from grid.farm import forkserver, leash
 from grid.farm.watchdog import judge, memory_of
 from sitecfg.errors import GridError, LimitExceeded, PayloadDied, from_json
 from sitecfg.units import format_bytes
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Ended", "Order", "PayloadServer"]
 
-#: Loaded by the forkserver, so that a payload needn't.
-PRELOAD = ("numpy", "awkward", "uproot", "numba", "grid.farm.child", "grid.steps")
 #: Seconds between two looks at a payload's memory.
 LOOK_EVERY = 0.2
 #: A payload's output file is cut when it gets longer than this, bytes.
@@ -111,18 +109,18 @@ class PayloadServer:
     ----------
     preload
         Modules that the forkserver imports before it forks.
-    environment
-        Added to what payloads inherit.
+    fresh
+        This process has loaded the modules, has one thread and nothing to hide from payloads: its first forkserver
+        is a fork of it, ready at once.
     """
 
-    def __init__(
-        self, preload: Sequence[str] = PRELOAD, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, preload: Sequence[str] = forkserver.PRELOAD, *, fresh: bool = False) -> None:
         self._preload = tuple(preload)
-        self._environment = {**os.environ, **_ONE_THREAD, **(environment or {})}
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Forked | None = None
         self._control: socket.socket | None = None
+        if fresh:
+            self._control, self._process = _fork_server()
         self._ensure()
 
     def run(
@@ -191,17 +189,51 @@ class PayloadServer:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "grid.farm.forkserver", str(theirs.fileno()), *self._preload],
                 pass_fds=[theirs.fileno()],
-                env=self._environment,
+                env={**os.environ, **ONE_THREAD},
             )
         return self._control
 
 
-_ONE_THREAD = {
+#: A payload is one process with one thread.
+ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
 }
+
+
+class _Forked:
+    """A child that was forked: as much of ``Popen`` as is needed."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+
+def _fork_server() -> tuple[socket.socket, _Forked]:
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        try:
+            mine.close()
+            forkserver.run(theirs, ())
+        finally:
+            os._exit(0)
+    theirs.close()
+    return mine, _Forked(child)
 
 
 def _watch(

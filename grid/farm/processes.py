@@ -1,12 +1,43 @@
-"""The entry points of a farm's processes: ``python -m grid.farm.processes ROLE HOME PARENT NAME``."""
+"""What the farm's processes do, by role: each is forked by the zygote and lives as long as the supervisor."""
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
-from pathlib import Path
+import traceback
+from typing import TYPE_CHECKING
 
-from grid.farm import leash
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["run"]
+
+
+def run(role: str, place: Path, name: str) -> int:
+    """Play a role until killed and return the exit code.
+
+    Parameters
+    ----------
+    role
+        ``scheduler``, ``worker`` or ``dispatcher``.
+    place
+        The home's folder.
+    name
+        The name of this one start, never used again.
+    """
+    from grid.farm.startup import reporting
+
+    try:
+        with reporting(role, place):
+            ROLES[role](place, name)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except Exception:
+        # The process was forked: nobody above would print it.
+        logging.getLogger(__name__).exception("%s broke", name)
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def scheduler(place: Path, name: str) -> None:  # noqa: ARG001
@@ -26,7 +57,7 @@ def worker(place: Path, name: str) -> None:
 
     home = Home(place)
     site = settings(home)
-    node.settle(node.Node(home, site, name))
+    node.settle(node.Node(home, site, name, fresh=True))
     run_worker(home, name, site.workers.slots)
 
 
@@ -41,22 +72,9 @@ def dispatcher(place: Path, name: str) -> None:
     home = Home(place)
     site = settings(home)
     if site.workers.executor == "local":
-        node.settle(node.Node(home, site, name))
+        node.settle(node.Node(home, site, name, fresh=True))
     client = GatewayClient.of_home(home)
     dispatch(client, executor_of(home, site), cell=site.name, name=name, stop=threading.Event())
 
 
 ROLES = {"dispatcher": dispatcher, "scheduler": scheduler, "worker": worker}
-
-
-def main(role: str, place: str, parent: str, name: str) -> None:
-    """Become one of the farm's processes; dies with the supervisor."""
-    leash.die_with_parent(int(parent))
-    from grid.farm.startup import reporting
-
-    with reporting(role, Path(place)):
-        ROLES[role](Path(place), name)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

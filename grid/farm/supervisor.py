@@ -24,16 +24,21 @@ import psutil
 from grid.farm import leash
 from grid.farm.home import Home, read_state, write_private, write_state
 from grid.farm.locks import FileLock
-from grid.farm.process import Supervised
+from grid.farm.payload import ONE_THREAD
+from grid.farm.process import Executed, Supervised
 from grid.farm.startup import forget_complaint, reporting, settings
+from grid.farm.zygote import Nursery
 from sitecfg.errors import GridError
 
 if TYPE_CHECKING:
+    from grid.farm.process import Launch
     from sitecfg.models import Site
 
 __all__ = ["Supervisor", "main"]
 
 _log = logging.getLogger(__name__)
+#: The number under which a process that is started afresh finds the socket that it was given.
+GIVEN = 3
 #: How often the supervisor looks around when no process ends, seconds.
 TICK_S = 0.2
 #: What a dead worker left behind gets this long to end by itself, seconds.
@@ -62,12 +67,13 @@ class Supervisor:
         self._stopping = False
         self._listener = self._listen()
         self._gateway = self._module(
-            "gateway", ["grid.farm.gateway", str(home.root), str(os.getpid()), str(self._listener.fileno())]
+            "gateway", ["grid.farm.gateway", str(GIVEN), str(os.getpid()), str(home.root)], self._listener
         )
-        self._gateway.inherit = (self._listener.fileno(),)
         self._children = [self._gateway]
         self._sweep_at = time.monotonic() + SWEEP_S
         self._returns = _Returns(home)
+        for name in _died_with_the_last(home):
+            self._returns.add(name)
 
     def run(self) -> None:
         """Run until the last client has left or somebody says stop; leaves no process behind."""
@@ -76,11 +82,10 @@ class Supervisor:
         clients, slots = FileLock(self._home.clients_lock), FileLock(self._home.slots_lock)
         with clients, slots, selectors.DefaultSelector() as selector:
             while not self._stopping:
-                self._start_due(selector)
+                self._look_after(selector)
                 for key, _ in selector.select(TICK_S):
                     selector.unregister(key.fd)
                     os.close(key.fd)
-                self._bury()
                 self._sweep()
                 if self._home.stop.exists():
                     _log.info("told to stop")
@@ -116,12 +121,22 @@ class Supervisor:
         write_state(self._home.gateway, state)
         return listener
 
-    def _module(self, name: str, arguments: list[str]) -> Supervised:
+    def _module(self, name: str, arguments: list[str], given: socket.socket) -> Supervised:
+        """Return a process that is started afresh."""
         forget_complaint(name, self._home)
-        return Supervised(name, arguments, self._home.log, self._mark)
+        return self._supervised(name, Executed(arguments, {given.fileno(): GIVEN}))
 
-    def _process(self, name: str, role: str) -> Supervised:
-        return self._module(name, ["grid.farm.processes", role, str(self._home.root), str(os.getpid())])
+    def _fork(self, name: str, role: str, nursery: Nursery) -> Supervised:
+        """Return a process that is forked by the zygote."""
+
+        def launch(name: str, output: int) -> int:
+            return nursery.order(role, self._home.root, name, output)
+
+        forget_complaint(role, self._home)
+        return self._supervised(name, launch)
+
+    def _supervised(self, name: str, launch: Launch) -> Supervised:
+        return Supervised(name, launch, self._home.log, self._mark)
 
     def _slots_wanted(self, slots: FileLock) -> bool:
         if self._home.stay.exists():
@@ -132,35 +147,44 @@ class Supervisor:
         return True
 
     def _add_slots(self) -> None:
+        nursery = Nursery()
+        self._children.append(
+            self._module(
+                "zygote",
+                ["grid.farm.zygote", str(GIVEN), str(os.getpid()), str(self._home.root)],
+                nursery.theirs,
+            )
+        )
         if self._site.workers.executor == "dask":
             from grid.farm.keys import make_pem
 
             write_private(self._home.dask_keys, make_pem())
-            self._children.append(self._process("scheduler", "scheduler"))
+            self._children.append(self._fork("scheduler", "scheduler", nursery))
             self._children += [
-                self._process(f"worker-{number}", "worker") for number in range(self._site.workers.number)
+                self._fork(f"worker-{number}", "worker", nursery)
+                for number in range(self._site.workers.number)
             ]
-        self._children.append(self._process("dispatcher", "dispatcher"))
+        self._children.append(self._fork("dispatcher", "dispatcher", nursery))
 
-    def _start_due(self, selector: selectors.BaseSelector) -> None:
-        started = False
-        for child in self._children:
-            if child.pid is None and time.monotonic() >= child.due:
-                child.start()
-                started = True
-                watched = child.watch()
-                if watched is not None:
-                    selector.register(watched, selectors.EVENT_READ)
-        if started:
-            self._tell()
-
-    def _bury(self) -> None:
+    def _look_after(self, selector: selectors.BaseSelector) -> None:
+        """Start what should run, and note what has appeared and what has died."""
+        changed = False
         for child in self._children:
             if child.died():
+                changed = True
                 _log.warning("%s ended with %s", child.incarnation, child.last_exit)
                 self._sweep_at = time.monotonic() + ORPHANS_S
-                if child is not self._gateway:
-                    self._returns.add(child.incarnation)
+                self._returns.add(child.incarnation)
+            news = child.appeared()
+            if child.due:
+                child.start()
+                news = True
+            watched = child.descriptor() if news else None
+            if watched is not None:
+                selector.register(watched, selectors.EVENT_READ)
+            changed |= news
+        if changed:
+            self._tell()
 
     def _sweep(self) -> None:
         """End what dead processes left behind and did not end by itself in time."""
@@ -193,16 +217,11 @@ class Supervisor:
     def _end(self) -> None:
         """Stop everything: first what claims and runs, then the leases go back, then the gateway."""
         running = [child for child in self._children if child is not self._gateway]
-        for child in running:
-            child.stop(signal.SIGKILL)
-        for child in running:
-            child.wait(FAREWELL_S)
+        for child in reversed(running):
+            child.end(signal.SIGKILL, FAREWELL_S)
             self._returns.add(child.incarnation)
         self._returns.close(FAREWELL_S if running else 0.0)
-        self._gateway.stop(signal.SIGTERM)
-        if not self._gateway.wait(FAREWELL_S):
-            self._gateway.stop(signal.SIGKILL)
-            self._gateway.wait(FAREWELL_S)
+        self._gateway.end(signal.SIGTERM, FAREWELL_S)
         deadline = time.monotonic() + FAREWELL_S
         while leash.kill_descendants() and time.monotonic() < deadline:
             _reap_adopted(frozenset())
@@ -212,6 +231,14 @@ class Supervisor:
         for path in (home.gateway, home.dask, home.dask_keys, home.stay, home.stop):
             path.unlink(missing_ok=True)
         write_state(self._home.farm, {"pid": os.getpid(), "stopped": True, "children": {}})
+
+
+def _died_with_the_last(home: Home) -> list[str]:
+    """Return the names of the processes that a supervisor had when it was killed; the kernel killed them too."""
+    state = read_state(home.farm)
+    if state is None or state["stopped"]:
+        return []
+    return [child["name"] for child in state["children"].values()]
 
 
 class _Returns:
@@ -270,6 +297,7 @@ def main(place: str) -> None:
             old.unlink(missing_ok=True)
         forget_complaint("supervisor", home)
         leash.adopt_orphans()
+        os.environ.update(ONE_THREAD)
         Supervisor(home, settings(home)).run()
 
 

@@ -27,7 +27,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         Optional keys, in the order in which they are obeyed: ``print`` (text), ``touch`` (file to append the
         start token to), ``spawn`` (``"child"``, or ``"daemon"`` in a session of its own; its number goes to the file
         ``spawned``), ``wait_for`` (path of a file; returns when it exists; ``steady`` progress meanwhile),
-        ``allocate`` (bytes), ``fail`` (the name of an error class, raised), ``signal`` (number, sent to
+        ``allocate`` (bytes), ``fail`` (the name of an error class, raised unless the file ``unless`` exists), ``signal`` (number, sent to
         itself), ``exit`` (code, leaves without a result), ``bad_result`` (returns what JSON can't carry),
         ``environ`` (names, whose values are returned), ``result`` (returned).
     progress
@@ -47,7 +47,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         held = bytearray(os.urandom(4096)) * (int(spec["allocate"]) // 4096)
         _wait_for(Path(spec["attempt"]["scratch"]) / "never", progress)
         del held
-    if "fail" in spec:
+    if "fail" in spec and not Path(spec.get("unless", "")).is_file():
         raise getattr(errors, spec["fail"])("the spec asked for it", where="empty")
     if "signal" in spec:
         os.kill(os.getpid(), signal.Signals(spec["signal"]))

@@ -1,4 +1,4 @@
-"""``python -m grid.farm.gateway HOME PARENT FD``: serve a home's catalog on a socket that is listening already.
+"""``python -m grid.farm.gateway FD PARENT HOME NAME``: serve a home's catalog on a socket that is listening already.
 
 The supervisor opens the socket and keeps it, so while a gateway is started anew its callers wait instead of being
 refused.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from catalog.engine import Catalog
 
 
-def main(place: str, parent: int, descriptor: int) -> None:
+def main(descriptor: int, parent: int, place: str) -> None:
     """Serve until told to stop."""
     leash.die_with_parent(parent)
     import uvicorn
@@ -69,5 +69,5 @@ def _open(url: str) -> Catalog:
 if __name__ == "__main__":
     from grid.farm.startup import reporting
 
-    with reporting("gateway", Path(sys.argv[1])):
-        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    with reporting("gateway", Path(sys.argv[3])):
+        main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
-from catalog import work
+from catalog import status, work
 from grid.farm.gateway import requests  # noqa: TC001 -- FastAPI reads the annotations of its handlers
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from catalog.rows import File
     from grid.farm.gateway.bell import Bell
     from grid.farm.gateway.ledger import Ledger
@@ -42,13 +43,16 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
     ledger: Ledger = request.app.state.ledger
     bell: Bell = request.app.state.bell
     site: Site = request.app.state.site
-    call = partial(
-        work.claim,
-        cell=body.cell,
-        claimer=body.claimer,
-        limit=body.limit,
-        lease_s=min(CLAIM_S, site.lease.seconds),
-    )
+
+    def call(tx: Connection) -> list[work.Claim]:
+        limit = body.limit
+        if body.most is not None:
+            limit = min(limit, body.most - status.live_leases(tx).get(body.cell, 0))
+        if limit <= 0:
+            return []
+        lease_s = min(CLAIM_S, site.lease.seconds)
+        return work.claim(tx, cell=body.cell, claimer=body.claimer, limit=limit, lease_s=lease_s)
+
     deadline = time.monotonic() + body.wait_s
     while True:
         seen = bell.whispers

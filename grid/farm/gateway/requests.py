@@ -26,6 +26,7 @@ class Claim(_Request):
     cell: Word
     claimer: Word | None = None
     limit: Annotated[int, Field(ge=1, le=10_000)]
+    most: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0.0
 
 

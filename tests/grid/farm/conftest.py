@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 import pytest
@@ -16,11 +18,13 @@ from catalog import jobs
 from catalog.engine import Catalog, create
 from catalog.schema_work import attempt, job
 from catalog.states import Kind
-from grid.farm.home import Home
+from grid.farm.home import Home, read_state
+from grid.farm.session import Session, attach
 from sitecfg.load import load_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from grid.farm.client import GatewayClient
     from sitecfg.models import Site
@@ -38,6 +42,9 @@ seconds = "{lease} s"
 [retry.payload]
 first_delay = "0 s"
 longest_delay = "0 s"
+
+[retry.transient]
+first_delay = "0.3 s"
 
 [retry.killed]
 first_delay = "0 s"
@@ -164,6 +171,83 @@ class serve:  # noqa: N801 -- used like a function
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+class Farm(NamedTuple):
+    """A farm that runs, and a look at its ledger."""
+
+    home: Home
+    session: Session
+    ledger: Ledger
+
+    def pid(self, name: str, *, other_than: int = 0) -> int:
+        """Process id of one of the farm's processes, as soon as it has one (other than an old one)."""
+
+        def find() -> int | None:
+            state = (read_state(self.home.farm) or {}).get("children", {}).get(name) or {}
+            found: int | None = state.get("pid")
+            return found if found and found != other_than and alive(found) else None
+
+        return int(until(find))
+
+    def kill(self, name: str) -> int:
+        """``kill -9`` one of the farm's processes; returns the number that it had."""
+        number = self.pid(name)
+        os.kill(number, signal.SIGKILL)
+        return number
+
+
+@contextmanager
+def run_farm(home: Home) -> Iterator[Farm]:
+    """Run a home's farm as a script would; nothing of it must be left afterwards."""
+    with attach(home.root, "farm") as session:
+        ledger = open_ledger(home)
+        yield Farm(home, session, ledger)
+        ledger.catalog.close()
+    until(lambda: not processes_of(home))
+
+
+def payloads_of(home: Home, scratch: str) -> list[psutil.Process]:
+    """The payload processes whose working directory has `scratch` in its name."""
+    found = []
+    for process in processes_of(home):
+        try:
+            if scratch in process.cwd():
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+class HeldJob:
+    """A job whose payload runs until it is let go."""
+
+    def __init__(self, farm: Farm, folder: Path) -> None:
+        self._farm = farm
+        self._gate = folder / "gate"
+        self._witness = folder / "starts"
+        (self.number,) = farm.ledger.add(wait_for=str(self._gate), touch=str(self._witness))
+        self.wait_for_start(1)
+
+    def wait_for_start(self, count: int) -> None:
+        until(lambda: self._witness.exists() and len(self._witness.read_text().split()) >= count)
+
+    def let_go(self) -> list[str]:
+        """Let it end; returns the outcomes of its attempts."""
+        self._gate.touch()
+        until(lambda: self._farm.ledger.state(self.number) == "done")
+        return [one.outcome for one in self._farm.ledger.attempts(self.number)]
+
+    def worker(self) -> str:
+        """The name of the process that runs it."""
+        return str(self._farm.ledger.attempts(self.number)[-1].worker).split(".")[0]
+
+
+def works(farm: Farm) -> None:
+    """New jobs are done."""
+    numbers = farm.ledger.add(4)
+    until(lambda: farm.ledger.all_done(numbers))
+    assert farm.ledger.committed_once(numbers)
 
 
 def alive(process: int) -> bool:

@@ -71,9 +71,11 @@ def test_released_leases_are_ready_at_once(gateway: GatewayClient, ledger: Ledge
 def test_a_failure_is_decided_by_the_catalogue(gateway: GatewayClient, ledger: Ledger) -> None:
     (number,) = ledger.add()
     for _ in range(3):
-        (claim,) = until(lambda: gateway.claim("cell", 1))
-        begin(gateway, claim)
-        gateway.fail(*claim, RUNNER, failure="payload", message="it broke", measured={}, last_lines="x\ny")
+        job, epoch = until(lambda: gateway.claim("cell", 1))[0]
+        begin(gateway, (job, epoch))
+        gateway.fail(
+            job, epoch, RUNNER, failure="payload", message="it broke", measured={}, last_lines="x\ny"
+        )
     assert ledger.state(number) == "held"
     assert [one.last_lines for one in ledger.attempts(number)] == ["x\ny"] * 3
 
@@ -99,7 +101,7 @@ def test_a_claim_that_waits_in_vain_comes_back_empty(gateway: GatewayClient) -> 
 )
 def test_strangers_are_refused(home: Home, gateway: GatewayClient, headers: dict[str, str]) -> None:
     url = json.loads(home.gateway.read_text())["url"]
-    encoded = {name: value.encode() for name, value in headers.items()}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     answer = httpx.post(url + "/claim", headers=encoded, json={"cell": "c", "limit": 1}, trust_env=False)
     assert answer.status_code == 401
     assert answer.json()["error"] == "Unauthorized"
@@ -222,6 +224,7 @@ class Counting:
         self.steps += 1
         if self.steps <= self._fail:
             raise RuntimeError("not yet")
+        return None
 
 
 def test_a_daemon_is_woken_by_commits(home: Home, ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -223,7 +224,11 @@ def test_a_payload_that_ends_takes_its_children_along(server: PayloadServer, ord
     for how in ("child", "daemon"):
         assert run(server, order, spawn=how).error is None
         spawned = int((order.scratch / "spawned").read_text())
-        until(lambda: not alive(spawned))
+        until(partial(_dead, spawned))
+
+
+def _dead(process: int) -> bool:
+    return not alive(process)
 
 
 def test_the_payload_knows_that_it_is_one(server: PayloadServer, order: Order) -> None:
