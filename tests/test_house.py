@@ -11,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import grimp
@@ -143,6 +144,16 @@ def test_the_environment_is_pinned_to_the_version() -> None:
         wanted = Requirement(line)
         version = pinned[canonicalize_name(wanted.name)]
         assert wanted.specifier.contains(version, prereleases=True), f"{line} but {version} is pinned"
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    """Else an environment made of the wheel alone lacks something, or holds something for nothing."""
+    graph = grimp.build_graph(*PACKAGES, include_external_packages=True, cache_dir=None)
+    outside = {name.split(".")[0] for name in graph.modules} - set(PACKAGES) - set(sys.stdlib_module_names)
+    owners = metadata.packages_distributions()
+    imported = {canonicalize_name(owner) for name in outside for owner in owners[name]}
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    assert imported == declared
 
 
 def test_no_file_is_large() -> None:
