@@ -19,7 +19,7 @@ from catalog.states import READABLE, JobState, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from catalog.rows import Dataset, Production
 
@@ -119,18 +119,20 @@ def audit(tx: Connection, production: Production) -> Audit:
 
 
 def _processed(tx: Connection, production: int) -> list[int]:
-    query = (
+    return list(tx.execute(_done_inputs(production).order_by(job_input.c.file)).scalars())
+
+
+def _done_inputs(production: int) -> Select[int]:
+    return (
         select(job_input.c.file)
         .join_from(job_input, job, job.c.id == job_input.c.job)
         .where(
             job_input.c.owner == production,
             job_input.c.kind == Kind.PROCESS,
-            job_input.c.live.is_(True),
+            job_input.c.live,
             job.c.state == JobState.DONE,
         )
-        .order_by(job_input.c.file)
     )
-    return list(tx.execute(query).scalars())
 
 
 def _check_processed(
@@ -173,19 +175,10 @@ def _check_processed(
 
 def _booked_without_job(tx: Connection, production: int) -> Iterator[Finding]:
     """Find books of inputs that no done job accounts for."""
-    done = (
-        select(job_input.c.file)
-        .join_from(job_input, job, job.c.id == job_input.c.job)
-        .where(
-            job_input.c.owner == production,
-            job_input.c.kind == Kind.PROCESS,
-            job.c.state == JobState.DONE,
-        )
-    )
     query = (
         select(file.c.scope, file.c.name)
         .join_from(book, file, file.c.id == book.c.file)
-        .where(book.c.production == production, book.c.file.not_in(done))
+        .where(book.c.production == production, book.c.file.not_in(_done_inputs(production)))
         .distinct()
     )
     for scope, name in tx.execute(query):

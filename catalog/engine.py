@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+#: What every function of the catalog takes first: an open transaction.
+Transaction = Connection
+
 #: Longest wait for another writer, in seconds.
 BUSY_S = 60.0
 

@@ -209,13 +209,17 @@ def _one_name_each(tx: Connection, target: Dataset, new: Mapping[str, str]) -> N
     """Refuse a URL that has two names in the dataset."""
     seen = {url: name for name, url in new.items()}
     clash = next(((name, seen[url], url) for name, url in new.items() if seen[url] != name), None)
+    copies: dict[int, str] = {}
     for piece in batches(seen, IN_LIST):
-        for name, url in tx.execute(
-            select(file.c.name, replica.c.url)
-            .join_from(replica, file, file.c.id == replica.c.file)
-            .where(replica.c.url.in_(piece), file.c.dataset == target.id)
+        copies.update(
+            tuple(row)
+            for row in tx.execute(select(replica.c.file, replica.c.url).where(replica.c.url.in_(piece)))
+        )
+    for numbers in batches(copies, IN_LIST):
+        for number, name in tx.execute(
+            select(file.c.id, file.c.name).where(file.c.id.in_(numbers), file.c.dataset == target.id)
         ):
-            clash = clash or (name, seen[url], url)
+            clash = clash or (name, seen[copies[number]], copies[number])
     if clash:
         raise DuplicateEvents(
             f"one file under two names: {clash[0]} and {clash[1]}", where=clash[2], todo="declare it once"

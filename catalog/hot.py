@@ -5,7 +5,19 @@ Parameters named ``the_...`` say which row is meant, those named ``new_...`` wha
 
 from __future__ import annotations
 
-from sqlalchemy import Double, Integer, String, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Double,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from catalog.schema import RowId
 from catalog.schema_work import attempt, job, job_spec, production
@@ -13,7 +25,7 @@ from catalog.states import JobState, Outcome
 
 _JOB, _EPOCH = bindparam("the_job", type_=RowId), bindparam("the_epoch", type_=Integer())
 _RUNNER = bindparam("the_runner", type_=String())
-_UNTIL = bindparam("new_until", type_=Double())
+_UNTIL: BindParameter[float] = bindparam("new_until", type_=Double())
 
 _LEASED = job.c.state == JobState.LEASED
 #: The run still has its job: leased to it, or reaped and claimed by nobody since.

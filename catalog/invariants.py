@@ -49,16 +49,14 @@ def violations(tx: Connection) -> list[Finding]:
 
 
 def _same_bytes_twice(tx: Connection) -> Iterator[Finding]:
-    """I2: the same bytes twice among a dataset's inputs, or in two inputs of a production."""
-    twin = file.alias("twin")
-    mine, other = production_input.alias("mine"), production_input.alias("other")
+    """I2: the same bytes in two inputs of a production."""
     query = (
-        select(production.c.name, file.c.name, twin.c.name)
-        .join_from(mine, file, file.c.id == mine.c.file)
-        .join(twin, (twin.c.xxh3 == file.c.xxh3) & (twin.c.bytes == file.c.bytes) & (twin.c.id > file.c.id))
-        .join(other, (other.c.production == mine.c.production) & (other.c.file == twin.c.id))
-        .join(production, production.c.id == mine.c.production)
-        .where(file.c.state.in_(READABLE), twin.c.state.in_(READABLE))
+        select(production.c.name, func.min(file.c.name), func.max(file.c.name))
+        .join_from(production_input, file, file.c.id == production_input.c.file)
+        .join(production, production.c.id == production_input.c.production)
+        .where(file.c.state.in_(READABLE))
+        .group_by(production.c.name, file.c.bytes, file.c.xxh3)
+        .having(func.count() > 1)
         .limit(MOST)
     )
     for name, first, second in tx.execute(query):
@@ -103,7 +101,12 @@ def _inputs_of_done(tx: Connection, owner: int, kind: Kind) -> list[set[int]]:
     query = (
         select(job_input.c.job, job_input.c.file)
         .join_from(job_input, job, job.c.id == job_input.c.job)
-        .where(job_input.c.owner == owner, job_input.c.kind == kind, job.c.state == JobState.DONE)
+        .where(
+            job_input.c.owner == owner,
+            job_input.c.kind == kind,
+            job_input.c.live,
+            job.c.state == JobState.DONE,
+        )
     )
     for number, one in tx.execute(query):
         groups.setdefault(number, set()).add(one)
@@ -135,12 +138,10 @@ def _no_copy(tx: Connection) -> Iterator[Finding]:
 
 def _output_of_nobody(tx: Connection) -> Iterator[Finding]:
     """I5: each output was committed by an attempt that is done."""
-    made = exists().where(
-        attempt.c.runner == replica.c.runner,
-        attempt.c.epoch == replica.c.epoch,
-        attempt.c.outcome == Outcome.DONE,
+    done = select(attempt.c.runner).where(attempt.c.outcome == Outcome.DONE)
+    query = (
+        select(replica.c.url).where(replica.c.runner.is_not(None), replica.c.runner.not_in(done)).limit(MOST)
     )
-    query = select(replica.c.url).where(replica.c.runner.is_not(None), ~made).limit(MOST)
     for (url,) in tx.execute(query):
         yield Finding("I5", url, "no attempt that is done wrote this copy")
 
@@ -199,7 +200,7 @@ def _waits_for_nothing(tx: Connection) -> Iterator[Finding]:
         job_input.c.owner == 0,
         job_input.c.kind == Kind.INTAKE,
         job_input.c.file == file.c.id,
-        job_input.c.live.is_(True),
+        job_input.c.live,
         job_input.c.job == job.c.id,
         job.c.state.in_((JobState.READY, JobState.LEASED, JobState.HELD)),
     )

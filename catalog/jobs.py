@@ -158,7 +158,7 @@ def _keys(tx: Connection, owner: int, kind: Kind, keys: Sequence[str]) -> set[st
                 select(job_spec.c.key).where(
                     job_spec.c.owner == owner,
                     job_spec.c.kind == kind,
-                    job_spec.c.live.is_(True),
+                    job_spec.c.live,
                     job_spec.c.key.in_(piece),
                 )
             ).scalars()
@@ -207,7 +207,15 @@ def _insert(
         ],
     )
     taken = [
-        {"job": number, "file": one_file, "owner": owner, "kind": kind, "position": place, "live": True}
+        {
+            "job": number,
+            "file": one_file,
+            "owner": owner,
+            "kind": kind,
+            "position": place,
+            "live": True,
+            "turn": number if kind == Kind.COMPARE else 0,
+        }
         for number, one in zip(ids, new, strict=True)
         for place, one_file in enumerate(one.inputs)
     ]
@@ -230,6 +238,6 @@ def _intakes(production: int) -> Any:
         .where(
             production_input.c.production == production,
             job_input.c.kind == Kind.INTAKE,
-            job_input.c.live.is_(True),
+            job_input.c.live,
         )
     )

@@ -210,7 +210,7 @@ def _takes(files: FromClause, owner: int, kind: Kind) -> ColumnElement[bool]:
         job_input.c.owner == owner,
         job_input.c.kind == kind,
         job_input.c.file == files.c.id,
-        job_input.c.live.is_(True),
+        job_input.c.live,
     )
 
 

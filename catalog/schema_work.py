@@ -109,7 +109,7 @@ job_spec = Table(
         "kind",
         "key",
         unique=True,
-        sqlite_where=text("live"),
+        sqlite_where=text("live = 1"),
         postgresql_where=text("live"),
     ),
 )
@@ -123,15 +123,18 @@ job_input = Table(
     Column("kind", String(8), nullable=False),
     Column("position", Integer, nullable=False),
     Column("live", Boolean, nullable=False),
-    # A file is taken in, processed, or merged at most once per production. (Comparing may see it again.)
+    # 0 where a file may be an input once; the job where it may be one again, as in comparisons.
+    Column("turn", RowId, nullable=False),
+    # A file is taken in, processed, or merged at most once per production.
     Index(
         "uq_job_input_once",
         "owner",
         "kind",
         "file",
+        "turn",
         unique=True,
-        sqlite_where=text("live AND kind <> 'compare'"),
-        postgresql_where=text("live AND kind <> 'compare'"),
+        sqlite_where=text("live = 1"),
+        postgresql_where=text("live"),
     ),
     Index("ix_job_input_file", "file"),
     sqlite_with_rowid=False,

@@ -130,7 +130,7 @@ def states_by_key(tx: Connection, production: int | None, kind: Kind) -> dict[st
     query = (
         select(job_spec.c.key, job.c.state)
         .join_from(job_spec, job, job.c.id == job_spec.c.job)
-        .where(job_spec.c.owner == (production or 0), job_spec.c.kind == kind, job_spec.c.live.is_(True))
+        .where(job_spec.c.owner == (production or 0), job_spec.c.kind == kind, job_spec.c.live)
     )
     return {row.key: row.state for row in tx.execute(query)}
 

@@ -33,7 +33,8 @@ def live_runners(tx: Connection) -> frozenset[str]:
 
     These are the runs that hold a lease, and those whose lease was reaped but claimed by nobody since.
     """
-    live = (JobState.LEASED, JobState.READY)
-    return frozenset(
-        tx.execute(select(job.c.runner).where(job.c.state.in_(live), job.c.runner.is_not(None))).scalars()
-    )
+    runners: set[str] = set()
+    for state in (JobState.LEASED, JobState.READY):
+        query = select(job.c.runner).where(job.c.state == state, job.c.runner.is_not(None))
+        runners.update(tx.execute(query).scalars())
+    return frozenset(runners)

@@ -81,6 +81,11 @@ def test_a_sound_production_closes(done: World) -> None:
         ("UPDATE file_section SET events = 1 WHERE file = 1", "I1", "a.root"),
         ("DELETE FROM file WHERE id = 1", "catalog", "book"),
         (TWIN, "I2", "A--a.root"),
+        (
+            "UPDATE file SET (bytes, xxh3) = (SELECT bytes, xxh3 FROM file WHERE id = 1) WHERE id = 2",
+            "I2",
+            "pass1",
+        ),
     ],
 )
 def test_whatever_is_changed_by_hand_is_named(

@@ -225,7 +225,7 @@ def upgrade() -> None:
         "job_spec",
         ["owner", "kind", "key"],
         unique=True,
-        sqlite_where=sa.text("live"),
+        sqlite_where=sa.text("live = 1"),
         postgresql_where=sa.text("live"),
     )
     op.create_table(
@@ -261,6 +261,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("live", sa.Boolean(), nullable=False),
+        sa.Column("turn", ROW_ID, nullable=False),
         sa.ForeignKeyConstraint(["file"], ["file.id"], name=op.f("fk_job_input_file")),
         sa.ForeignKeyConstraint(["job"], ["job.id"], name=op.f("fk_job_input_job")),
         sa.PrimaryKeyConstraint("job", "file", name=op.f("pk_job_input")),
@@ -270,10 +271,10 @@ def upgrade() -> None:
     op.create_index(
         "uq_job_input_once",
         "job_input",
-        ["owner", "kind", "file"],
+        ["owner", "kind", "file", "turn"],
         unique=True,
-        sqlite_where=sa.text("live AND kind <> 'compare'"),
-        postgresql_where=sa.text("live AND kind <> 'compare'"),
+        sqlite_where=sa.text("live = 1"),
+        postgresql_where=sa.text("live"),
     )
     op.create_table(
         "parentage",
