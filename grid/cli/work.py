@@ -14,7 +14,8 @@ from grid.cli.place import DryRun, Json, Place, Quiet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from catalog.engine import Transaction
+
 
 __all__ = ["declare", "log", "retry", "status"]
 
@@ -136,7 +137,7 @@ def _productions(rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
-def _running(tx: Connection) -> list[dict[str, Any]]:
+def _running(tx: Transaction) -> list[dict[str, Any]]:
     from catalog import status as ledger
     from catalog.engine import now
 

@@ -14,9 +14,7 @@ from grid.steps.recipe import Recipe
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
-
-    from catalog.engine import Catalog
+    from catalog.engine import Catalog, Transaction
     from catalog.rows import Production
 
 __all__ = ["Planner", "streams_of"]
@@ -115,7 +113,7 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
 
 
 def _ask(
-    tx: Connection, production: Production, recipe: Recipe, max_inputs: int
+    tx: Transaction, production: Production, recipe: Recipe, max_inputs: int
 ) -> tuple[Plan, dict[str, int]]:
     """Read what the plan needs, and return its answer with the row numbers of all files it can name."""
     sections = planning.input_sections(tx, production.id)

@@ -17,8 +17,7 @@ from sitecfg.names import Name, output_dataset, unmerged_dataset
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
-
+    from catalog.engine import Transaction
     from catalog.rows import Dataset, File, Production
 
 __all__ = ["dataset", "declare", "file_row", "progress", "report", "retry", "submit"]
@@ -27,7 +26,7 @@ RAW = "raw"
 
 
 def declare(
-    tx: Connection,
+    tx: Transaction,
     name: Name,
     named: Sequence[tuple[str, str]],
     *,
@@ -58,7 +57,7 @@ def declare(
 
 
 def submit(
-    tx: Connection, name: str, scope: str, recipe: Recipe, named: Sequence[tuple[str, str]]
+    tx: Transaction, name: str, scope: str, recipe: Recipe, named: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
     """Make a production with its inputs and output datasets; its jobs are the planner's. Idempotent.
 
@@ -103,7 +102,7 @@ def submit(
     return {"name": name, "new": name not in known, "state": production.state}
 
 
-def retry(tx: Connection, *, production: str | None, file: str | None, job: int | None) -> dict[str, Any]:
+def retry(tx: Transaction, *, production: str | None, file: str | None, job: int | None) -> dict[str, Any]:
     """Free held jobs: of a production, of a file, or one. Idempotent; says how many it freed."""
     if production is not None:
         freed = jobs.free(tx, production=productions.get(tx, production).id)
@@ -122,7 +121,7 @@ def retry(tx: Connection, *, production: str | None, file: str | None, job: int 
     return {"freed": len(freed)}
 
 
-def dataset(tx: Connection, name: Name) -> dict[str, Any]:
+def dataset(tx: Transaction, name: Name) -> dict[str, Any]:
     """List a dataset's files with what is known of them, and count those whose intake job is held."""
     found = find.dataset(tx, name.scope, name.name)
     listed = find.files(tx, found.id)
@@ -157,7 +156,7 @@ def file_row(one: File) -> dict[str, Any]:
     }
 
 
-def progress(tx: Connection, name: str) -> dict[str, Any]:
+def progress(tx: Transaction, name: str) -> dict[str, Any]:
     """Say how far a production is: jobs by kind, done and in all."""
     production = productions.get(tx, name)
     inputs = planning.input_totals(tx, production.id)
@@ -184,7 +183,7 @@ def progress(tx: Connection, name: str) -> dict[str, Any]:
     }
 
 
-def report(tx: Connection, name: str) -> dict[str, Any]:
+def report(tx: Transaction, name: str) -> dict[str, Any]:
     """Say what a production did, from its books; no file is opened."""
     production = productions.get(tx, name)
     recipe = Recipe.from_json(production.recipe)
@@ -231,7 +230,7 @@ def report(tx: Connection, name: str) -> dict[str, Any]:
     }
 
 
-def _same_events(tx: Connection, dataset: Dataset, identity: Sequence[str], tree: Sequence[str]) -> None:
+def _same_events(tx: Transaction, dataset: Dataset, identity: Sequence[str], tree: Sequence[str]) -> None:
     """Refuse another idea of what an event is than the dataset's files were looked into with."""
     told = planning.told_at_intake(tx, dataset.id) or {}
     for what, wanted in (("identity", list(identity)), ("tree", list(tree))):
@@ -243,7 +242,7 @@ def _same_events(tx: Connection, dataset: Dataset, identity: Sequence[str], tree
             )
 
 
-def _datasets(tx: Connection, production: Production, recipe: Recipe, stream: str, bit: int) -> None:
+def _datasets(tx: Transaction, production: Production, recipe: Recipe, stream: str, bit: int) -> None:
     def add(name: Name, tier: str) -> Dataset:
         return files.add_dataset(
             tx, name.scope, name.name, tier, stream=stream, stream_bit=bit, production=production.id
@@ -254,7 +253,7 @@ def _datasets(tx: Connection, production: Production, recipe: Recipe, stream: st
     add(output_dataset(production.scope, production.name, stream), "processed")
 
 
-def _table(tx: Connection, recipe: Recipe) -> int | None:
+def _table(tx: Transaction, recipe: Recipe) -> int | None:
     if recipe.table is None:
         return None
     table = TriggerTable.from_json(recipe.table)

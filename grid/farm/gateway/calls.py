@@ -12,8 +12,7 @@ from catalog import status, work
 from grid.farm.gateway import requests  # noqa: TC001 -- FastAPI reads the annotations of its handlers
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
+    from catalog.engine import Transaction
     from catalog.rows import File
     from grid.farm.gateway.bell import Bell
     from grid.farm.gateway.ledger import Ledger
@@ -44,7 +43,7 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
     bell: Bell = request.app.state.bell
     site: Site = request.app.state.site
 
-    def call(tx: Connection) -> list[work.Claim]:
+    def call(tx: Transaction) -> list[work.Claim]:
         limit = body.limit
         if body.most is not None:
             limit = min(limit, body.most - status.live_leases(tx).get(body.cell, 0))

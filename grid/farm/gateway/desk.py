@@ -18,8 +18,7 @@ from sitecfg.names import Name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection
-
+    from catalog.engine import Transaction
     from grid.farm.home import Home
 
 __all__ = ["desk"]
@@ -68,11 +67,11 @@ def desk(home: Home) -> APIRouter:
     """Return the routes; submitted scripts are stored in `home`."""
     router = APIRouter()
 
-    def write(request: Request, work: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:
+    def write(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
         answer: dict[str, Any] = request.app.state.ledger.run(work)
         return answer
 
-    def read(request: Request, work: Callable[[Connection], dict[str, Any]]) -> dict[str, Any]:
+    def read(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
         with request.app.state.catalog.read() as tx:
             return work(tx)
 
@@ -80,7 +79,7 @@ def desk(home: Home) -> APIRouter:
     def import_table(request: Request, body: dict[str, Any]) -> dict[str, Any]:
         table = TriggerTable.from_json(body)
 
-        def work(tx: Connection) -> dict[str, Any]:
+        def work(tx: Transaction) -> dict[str, Any]:
             found = triggers.import_table(tx, table.name, table.tag, table.hash, table.to_json())
             return {"table": str(found), "hash": found.hash, "state": found.state}
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection
-
-    from catalog.engine import Catalog
+    from catalog.engine import Catalog, Transaction
     from grid.farm.gateway.bell import Bell
 
 __all__ = ["Ledger"]
@@ -43,7 +41,7 @@ class Ledger:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Connection], T], *, ring: bool = True) -> Future[T]:
+    def submit(self, work: Callable[[Transaction], T], *, ring: bool = True) -> Future[T]:
         """Have `work` done in the next transaction; its result comes when that is durable.
 
         Parameters
@@ -57,7 +55,7 @@ class Ledger:
         self._calls.put(call)
         return call.answer
 
-    def run(self, work: Callable[[Connection], T], *, ring: bool = True) -> T:
+    def run(self, work: Callable[[Transaction], T], *, ring: bool = True) -> T:
         """Do `work` in a transaction and wait for it; for threads, never for the event loop."""
         return self.submit(work, ring=ring).result()
 
@@ -93,14 +91,14 @@ class Ledger:
 
 
 class _Call:
-    def __init__(self, work: Callable[[Connection], Any], ring: bool) -> None:
+    def __init__(self, work: Callable[[Transaction], Any], ring: bool) -> None:
         self.answer: Future[Any] = Future()
         self.ring = ring
         self._work = work
         self._result: Any = None
         self._error: Exception | None = None
 
-    def do(self, tx: Connection) -> None:
+    def do(self, tx: Transaction) -> None:
         try:
             with tx.begin_nested():
                 self._result = self._work(tx)
