@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.grid.farm.conftest import Farm, alive, make_home, payloads_of, run_farm, until
+from tests.grid.farm.conftest import Farm, HeldJob, alive, make_home, payloads_of, run_farm, until, works
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
