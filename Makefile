@@ -37,7 +37,7 @@ check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with
 	$(PY) -m ruff format --check .
 	$(PY) -m codespell_lib $$(git ls-files)
 	$(PY) -m mypy
-	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(PY) -m repo_review .
 	$(PY) -m mkdocs --quiet build --strict
 
