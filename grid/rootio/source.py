@@ -308,6 +308,8 @@ def _kind(error: BaseException) -> type[InputError]:
     text = str(error)
     if "not a ROOT file" in text:
         return NotRootFile
+    if "expected Chunk of length" in text:
+        return TruncatedFile
     if "unsupported compression algorithm" in text or isinstance(error, NotImplementedError):
         return UnsupportedContent
     return CorruptFile
