@@ -49,7 +49,7 @@ def layout_of(interpretation: Any) -> Layout | str:
         dtype = np.dtype(np.float64 if kind == "AsDouble32" else np.float32)
         return Layout(dtype, _Converted(Branch("", "", dtype, tuple(interpretation.to_dtype.shape))))
     if kind == "AsStrings":
-        return _converted(np.dtype(np.uint8), 0, text=True)
+        return _texts(interpretation)
     if kind == "AsObjects":
         return _vectors(interpretation.model)
     if kind == "UnknownInterpretation":
@@ -92,6 +92,19 @@ def _lists_of_numbers(interpretation: Any) -> Layout | str:
         return Column(_native(data, disk, dtype, shape), (offsets,))
 
     return Layout(dtype, decode, shape, 1)
+
+
+def _texts(interpretation: Any) -> Layout | str:
+    if interpretation.length_bytes != "1-5":
+        return _converted(np.dtype(np.uint8), 0, text=True)
+    header = int(interpretation.header_bytes)
+
+    def decode(branch: Any, number: int, start: int, stop: int) -> Column:
+        basket = branch.basket(number)
+        data, edges = _data(basket), _entry_edges(basket, number, stop - start)
+        return Column(*_without_lengths(data, edges, header, number))
+
+    return Layout(np.dtype(np.uint8), decode, text=True)
 
 
 def _vectors(model: Any) -> Layout | str:
@@ -172,3 +185,27 @@ def _without_header(
     pieces[::2] = edges
     pieces[1::2] = edges[:-1] + header
     return jagged.gather_bytes(data, pieces, np.arange(len(lengths), dtype=np.int64) * 2 + 1)
+
+
+def _without_lengths(
+    data: NDArray[np.uint8], edges: NDArray[np.int64], header: int, number: int
+) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int64]]]:
+    """Remove the length before each text: one byte, 255 and four bytes, or nothing at all.
+
+    ROOT stores an empty C string as no byte; uproot takes the next string's length for it.
+    """
+    from kernels import jagged
+
+    starts, sizes = edges[:-1] + header, np.diff(edges) - header
+    padded = np.concatenate([data, np.zeros(5, np.uint8)])
+    first = padded[starts].astype(np.int64)
+    widths = np.where(sizes <= 0, 0, np.where(first == 255, 5, 1))
+    four = padded[starts[:, None] + np.arange(1, 5)].view(">i4")[:, 0]
+    said = np.where(widths == 5, four, np.where(widths == 1, first, 0))
+    if (sizes < 0).any() or (said + widths != sizes).any():
+        raise CorruptFile(f"basket {number} has a text whose length contradicts its bytes")
+    pieces = np.empty(2 * len(sizes) + 1, np.int64)
+    pieces[::2] = edges
+    pieces[1::2] = starts + widths
+    texts, offsets = jagged.gather_bytes(data, pieces, np.arange(len(sizes), dtype=np.int64) * 2 + 1)
+    return texts, (offsets,)
