@@ -21,6 +21,7 @@ __all__ = ["GatewayClient", "Lease"]
 
 #: Seconds that a call waits for its answer; a transaction may queue behind others on a slow disk.
 ANSWER_S = 60.0
+CONNECT_S = 5.0
 #: Seconds between two tries to connect: the first, and the longest.
 FIRST_WAIT_S = 0.02
 LONGEST_WAIT_S = 0.5
@@ -52,7 +53,6 @@ class GatewayClient:
         self._patience_s = patience_s
         self._known: tuple[str, str] | None = None
         self._http: httpx.Client = httpx.Client(
-            timeout=httpx.Timeout(ANSWER_S, connect=5.0),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             trust_env=False,
         )
@@ -80,9 +80,12 @@ class GatewayClient:
         """Return the answer to ``POST path`` with a JSON body."""
         return self._ask("POST", path, body or {}, patience_s)
 
-    def health(self, *, patience_s: float | None = None) -> dict[str, Any]:
-        """Ask whether the gateway is well: its process id, its daemons and what last went wrong in them."""
-        answer: dict[str, Any] = self.get("/health", patience_s=patience_s)
+    def health(self, *, answer_s: float = ANSWER_S, patience_s: float | None = None) -> dict[str, Any]:
+        """Ask whether the gateway is well: its process id, its daemons and what last went wrong in them.
+
+        A gateway that is being started already accepts connections; `answer_s` bounds the wait for its answer.
+        """
+        answer: dict[str, Any] = self._ask("GET", "/health", None, patience_s, answer_s)
         return answer
 
     def claim(
@@ -188,7 +191,14 @@ class GatewayClient:
     ) -> None:
         self.close()
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, patience_s: float | None) -> Any:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        patience_s: float | None,
+        answer_s: float = ANSWER_S,
+    ) -> Any:
         import httpx
 
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
@@ -200,7 +210,11 @@ class GatewayClient:
                 url, token = known
                 try:
                     response = self._http.request(
-                        method, url + path, json=body, headers={"Authorization": f"Bearer {token}"}
+                        method,
+                        url + path,
+                        json=body,
+                        headers={"Authorization": f"Bearer {token}"},
+                        timeout=httpx.Timeout(answer_s, connect=CONNECT_S),
                     )
                     return _answer(response)
                 except httpx.TransportError as error:

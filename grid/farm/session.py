@@ -155,7 +155,7 @@ def _ensure(home: Home, client: GatewayClient, deadline: float) -> None:
             _start(home)
             started = True
         try:
-            client.health(patience_s=0.5)
+            client.health(answer_s=0.5, patience_s=0.0)
         except GatewayUnreachable:
             if time.monotonic() > deadline:
                 raise

@@ -6,6 +6,7 @@ refused.
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ def main(descriptor: int, parent: int, place: str) -> None:
     from grid.farm.gateway import assembly, create_app
     from grid.farm.startup import settings
 
+    # uvicorn stops at these signals, and then raises them again: the catalog wants to be closed after that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: None)
     home = Home(Path(place))
     site = settings(home)
     state = read_state(home.gateway) or {}
