@@ -70,6 +70,7 @@ def copy_out(url: str, copy: Path, progress: Callable[[int, int], None] | None =
 
 
 def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) -> None:
+    import aiohttp
     import fsspec
 
     try:
@@ -80,10 +81,13 @@ def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) ->
     except (ImportError, ValueError) as error:
         raise UsageError(f"this kind of address can't be opened: {error}", where=url) from error
     except (FileNotFoundError, PermissionError) as error:
+        # fsspec's HTTP says that a file is missing when it could not even ask for it
+        if isinstance(error.__cause__, OSError):
+            raise GatewayUnreachable(f"the storage does not answer: {error.__cause__}", where=url) from error
         raise MissingFile(f"it can't be opened: {error}", where=url, todo="check the address") from error
     except NoSpace:
         raise
-    except OSError as error:
+    except (OSError, aiohttp.ClientError) as error:
         raise GatewayUnreachable(f"the storage does not answer: {error}", where=url) from error
     if size and arrived != size:
         raise TruncatedFile(f"{arrived} of {size} bytes arrived", where=url, todo="try again")
