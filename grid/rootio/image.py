@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Self
 
 from grid.rootio.format.keys import Key, parse_key
@@ -30,10 +31,15 @@ class Image:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._file).st_size
+            # without O_NONBLOCK, opening a pipe waits for a writer
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise MissingFile(f"the file can't be opened: {error.strerror}", where=str(path)) from error
+        status = os.fstat(self._file)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._file)
+            raise MissingFile("it is no file", where=str(path))
+        self.size = status.st_size
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from grid.rootio.format.baskets import parse_head
 from grid.rootio.format.keys import parse_key, parse_text
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -30,6 +31,8 @@ _TREE: Final = {
 }
 #: The same for a branch: compression ... entry number, offset, most baskets, split level, entries ...
 _BRANCH: Final = {10: ">iiiiqiIiqqq", 11: ">iiiiqiIiqqqq", 12: ">iiiiqiIiqqqq"}
+#: Classes that begin with a TBranch.
+_BRANCHES: Final = frozenset({"TBranch", "TBranchElement", "TBranchObject", "TBranchSTL"})
 _DEEPEST: Final = 64
 
 
@@ -126,7 +129,7 @@ class _Walk:
             raise UnsupportedContent(
                 f"the tree is of version {version}; known are {min(_TREE)} to {max(_TREE)}",
                 where=self.where,
-                todo="rewrite the file with ROOT: hadd -f1 NEW OLD",
+                todo="write the tree again with a newer ROOT",
             )
         for _ in range(4):  # name and title, line, filling, marker
             at = self.skip(at, end)
@@ -212,6 +215,12 @@ class _Walk:
         if begin in self.seen:
             raise self.corrupt("the same branch is listed twice")
         self.seen.add(begin)
+        if class_name not in _BRANCHES:
+            raise UnsupportedContent(
+                f"a branch is a {class_name}, which is not known here",
+                where=self.where,
+                todo="write the tree again with a newer ROOT",
+            )
         version, at, end = self.version(begin, end)
         if class_name != "TBranch":
             version, at, end = self.version(at, end)
@@ -257,7 +266,7 @@ class _Walk:
             raise UnsupportedContent(
                 f"a branch is of version {version}; known are {min(_BRANCH)} to 13",
                 where=self.where,
-                todo="rewrite the file with ROOT: hadd -f1 NEW OLD",
+                todo="write the tree again with a newer ROOT",
             )
         numbers = struct.unpack_from(layout, self.data, at)
         return numbers[3], numbers[6], numbers[8], at + struct.calcsize(layout)
@@ -274,10 +283,10 @@ class _Walk:
             if class_name != "TBasket":
                 raise self.corrupt(f"a basket is a {class_name}")
             key, at = parse_key(self.data[begin:stop])
-            _, _, _, entries, last, _ = struct.unpack_from(">HiiiiB", self.data, begin + at)
-            if entries < 0 or last < key.length or last - key.length > stop - begin:
+            head = parse_head(self.data, begin + at)
+            if head.entries < 0 or not 0 <= head.last - key.length <= stop - begin:
                 raise self.corrupt("a basket inside the tree has impossible sizes")
-            total += entries
+            total += head.entries
         return total, end
 
     def basket_arrays(self, at: int, end: int, room: int) -> tuple[list[int], list[int], list[int], int]:

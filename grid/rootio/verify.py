@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from grid.rootio.contents import Contents, TreeStructure
 from grid.rootio.image import Image
 from grid.rootio.structure import Entry, Skeleton, read_skeleton
 from sitecfg.errors import CorruptFile
@@ -19,18 +20,6 @@ __all__ = ["Depth", "Structure", "TreeStructure", "verify"]
 Depth = Literal["keys", "full"]
 _TREES = frozenset({"TTree", "TNtuple", "TNtupleD"})
 _NTUPLES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
-
-
-@dataclass(frozen=True, slots=True)
-class TreeStructure:
-    """One tree: ``kind`` is TTree or RNTuple; ``pieces`` are baskets or pages; sizes in bytes."""
-
-    path: str
-    kind: str
-    entries: int
-    branches: int
-    pieces: int
-    packed_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +100,6 @@ def verify(
     MissingFile
         It can't be read.
     """
-    from grid.rootio.contents import Contents
-
     with Image(path) as image:
         skeleton = read_skeleton(image)
         newest = skeleton.newest()

@@ -17,11 +17,38 @@ if TYPE_CHECKING:
 
     from grid.rootio.format.blocks import Compression
 
-__all__ = ["BasketKey", "Packed"]
+__all__ = ["BasketHead", "BasketKey", "Packed", "parse_head"]
 
 _HEAD = struct.Struct(">ihiIhhqq")
 _TAIL = struct.Struct(">HiiiiB")
 _VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BasketHead:
+    """What a basket says behind its names: entries, and where their data end, from the key's start."""
+
+    entries: int
+    last: int
+    end: int
+
+
+def parse_head(data: bytes | memoryview, at: int) -> BasketHead:
+    """Read the fields of a basket at `at`, where its key's names end; ``end`` is where they end.
+
+    Raises
+    ------
+    ValueError
+        If the bytes end too early.
+    """
+    if len(data) - at < _TAIL.size:
+        raise ValueError("the head of a basket is cut short")
+    # a negative length says that one byte of features follows
+    extra = 1 if struct.unpack_from(">i", data, at + 6)[0] < 0 else 0
+    if len(data) - at < _TAIL.size + extra:
+        raise ValueError("the head of a basket is cut short")
+    entries, last = struct.unpack_from(">ii", data, at + 10 + extra)
+    return BasketHead(entries, last, at + _TAIL.size + extra)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,9 @@ def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
             raise CorruptFile("a packed block is larger than its object", where=where)
         if letters == b"CS":
             raise UnsupportedContent(
-                "it is packed with ROOT's old algorithm 'CS', which has not been in use since 2008",
+                "it is packed with ROOT's first algorithm, 'CS'",
                 where=where,
-                todo="rewrite the file with ROOT: hadd -f1 NEW OLD",
+                todo="write it again with ROOT, which reads it, and compare the numbers of entries",
             )
         codec = _CODECS.get(letters)
         if codec is None:
