@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from grid.farm.home import read_state
+from grid.farm.wire import Wire
 from sitecfg.errors import GatewayUnreachable, from_json
 
 if TYPE_CHECKING:
@@ -13,15 +15,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import httpx
-
     from grid.farm.home import Home
 
 __all__ = ["GatewayClient", "Lease"]
 
 #: Seconds that a call waits for its answer; a transaction may queue behind others on a slow disk.
 ANSWER_S = 60.0
-CONNECT_S = 5.0
 #: Seconds between two tries to connect: the first, and the longest.
 FIRST_WAIT_S = 0.02
 LONGEST_WAIT_S = 0.5
@@ -47,15 +46,10 @@ class GatewayClient:
     """
 
     def __init__(self, find: Callable[[], tuple[str, str] | None], *, patience_s: float = 30.0) -> None:
-        import httpx
-
         self._find = find
         self._patience_s = patience_s
-        self._known: tuple[str, str] | None = None
-        self._http: httpx.Client = httpx.Client(
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=False,
-        )
+        self._lock = threading.Lock()
+        self._wire: Wire | None = None
 
     @classmethod
     def at(cls, url: str, token: str, *, patience_s: float = 30.0) -> Self:
@@ -181,7 +175,7 @@ class GatewayClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._forget()
 
     def __enter__(self) -> Self:
         return self
@@ -199,44 +193,39 @@ class GatewayClient:
         patience_s: float | None,
         answer_s: float = ANSWER_S,
     ) -> Any:
-        import httpx
-
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         pause = FIRST_WAIT_S
         while True:
-            self._known = known = self._known or self._find()
-            reason = "no gateway is running"
-            if known is not None:
-                url, token = known
-                try:
-                    response = self._http.request(
-                        method,
-                        url + path,
-                        json=body,
-                        headers={"Authorization": f"Bearer {token}"},
-                        timeout=httpx.Timeout(answer_s, connect=CONNECT_S),
-                    )
-                    return _answer(response)
-                except httpx.TransportError as error:
-                    reason = f"{type(error).__name__}: {error}"
-                    self._known = None
-            if time.monotonic() + pause > deadline:
-                where = known[0] if known else ""
-                raise GatewayUnreachable(reason, where=where, todo="look at log/gateway.log in the home")
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_WAIT_S)
+            try:
+                wire = self._connected()
+                status, answer = wire.ask(method, path, body, answer_s=answer_s)
+            except GatewayUnreachable as error:
+                self._forget()
+                if time.monotonic() + pause > deadline:
+                    error.todo = "look at log/gateway.log in the home"
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_WAIT_S)
+                continue
+            if status == 200:
+                return answer
+            raise from_json(answer if isinstance(answer, dict) else {})
 
+    def _connected(self) -> Wire:
+        with self._lock:
+            if self._wire is None:
+                known = self._find()
+                if known is None:
+                    raise GatewayUnreachable("no gateway is running")
+                self._wire = Wire(*known)
+            return self._wire
 
-def _answer(response: httpx.Response) -> Any:
-    try:
-        answer = response.json()
-    except ValueError as error:
-        raise GatewayUnreachable(
-            f"what answers there is no gateway (HTTP {response.status_code})", where=str(response.url)
-        ) from error
-    if response.is_success:
-        return answer
-    raise from_json(answer if isinstance(answer, dict) else {})
+    def _forget(self) -> None:
+        """Look for the gateway anew at the next call."""
+        with self._lock:
+            wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

@@ -42,8 +42,6 @@ def reporting(name: str, place: Path) -> Iterator[None]:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
-    # Every request at INFO would drown what matters.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         yield
     except GridError as error:

@@ -28,7 +28,6 @@ __all__ = ["PRELOAD", "Nursery"]
 #: What workers, dispatchers and payloads need, and what takes long to load.
 PRELOAD = (
     *FOR_PAYLOADS,
-    "httpx",
     "distributed",
     "grid.farm.processes",
     "grid.farm.dispatcher",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from grid.farm.gateway.bell import Bell
@@ -75,11 +76,12 @@ def create_app(
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.catalog, app.state.ledger, app.state.bell, app.state.site = catalog, ledger, bell, site
     app.state.closing = False
-    app.include_router(calls())
+    app.router.routes.extend(calls())
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(GridError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(ValidationError, _malformed)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _unforeseen)
     app.add_middleware(Guard, token=token, body_limit=site.gateway.body_limit)
@@ -109,7 +111,7 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, (RequestValidationError, ValidationError))
     problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:20]]
     refused = UsageError("the request is malformed: " + "; ".join(problems), where=request.url.path)
     return JSONResponse(refused.to_json(), 422)
