@@ -68,7 +68,7 @@ def hold(tx: Connection, jobs: Iterable[int], why: str) -> int:
         held = tx.execute(
             update(job)
             .where(job.c.id.in_(piece), job.c.state == JobState.READY)
-            .values(state=JobState.HELD, runner=None)
+            .values(state=JobState.HELD)
             .returning(job.c.id)
         ).scalars()
         ids = list(held)

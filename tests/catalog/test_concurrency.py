@@ -10,15 +10,18 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from sqlalchemy import insert, select
+
 from catalog import files, jobs, status, work
+from catalog.engine import Catalog
 from catalog.invariants import violations
 from catalog.leases import Lease
+from catalog.schema_runs import stream
 from catalog.states import Kind
 from sitecfg.errors import StaleLease
 from tests.catalog.world import written
 
 if TYPE_CHECKING:
-    from catalog.engine import Catalog
     from tests.catalog.world import World
 
 
@@ -68,6 +71,26 @@ def test_threads_share_the_jobs_without_doing_one_twice(world: World) -> None:
     with world.catalog.read() as tx:
         assert violations(tx) == []
         assert all(len(status.attempts(tx, number)) == 1 for number in done)
+
+
+def test_a_write_that_reads_first_never_loses_to_another_one(catalog: Catalog, url: str) -> None:
+    """A deferred transaction would fail when it comes to write, whatever it waits."""
+
+    def add(name: str) -> None:
+        with Catalog.open(url) as other, other.write() as tx:
+            tx.execute(select(stream)).all()
+            tx.execute(insert(stream).values(name=name, first_seen=0.0))
+
+    with catalog.write() as tx:
+        tx.execute(select(stream)).all()
+        thread = threading.Thread(target=add, args=("B",))
+        thread.start()
+        thread.join(timeout=0.5)
+        assert thread.is_alive(), "the other one waits for its turn"
+        tx.execute(insert(stream).values(name="A", first_seen=0.0))
+    thread.join()
+    with catalog.read() as tx:
+        assert set(tx.execute(select(stream.c.name)).scalars()) == {"A", "B"}
 
 
 def test_processes_that_are_killed_lose_and_double_nothing(catalog: Catalog, url: str) -> None:

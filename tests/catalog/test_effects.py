@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from catalog import find, jobs, planning, productions, status, triggers
+from catalog import files, find, jobs, planning, productions, status, triggers
 from catalog.invariants import violations
 from catalog.states import FileState, JobState, Kind
 from sitecfg.errors import ClosureError, LedgerError, OutputExists, UsageError
@@ -114,6 +114,28 @@ def test_books_that_do_not_close_are_refused_and_nothing_is_kept(
         assert planning.books(tx, production)[0] == {}
         assert status.one_job(tx, lease.job).state == JobState.LEASED
     assert world.fail(lease, caught.value.failure, str(caught.value)).state == JobState.READY
+
+
+def test_a_stream_without_events_needs_its_empty_output(world: World) -> None:
+    ids = world.take_in({"a.root": [2, 4]})
+    production = world.produce(ids)
+    world.add(production, Kind.PROCESS, [(ids[0],)])
+    lease, begun = world.start()
+    result = processed(lease, begun, [2, 4])
+    with pytest.raises(ClosureError, match="one output per stream"):
+        world.commit(lease, {**result, "outputs": result["outputs"][:1]})
+    world.commit(lease, result)
+
+
+def test_what_was_made_from_a_file_that_is_bad_by_now_is_refused(world: World) -> None:
+    ids = world.take_in({"a.root": A})
+    production = world.produce(ids)
+    world.add(production, Kind.PROCESS, [(ids[0],)])
+    lease, begun = world.start()
+    with world.catalog.write() as tx:
+        files.mark_bad(tx, ids[0], "a byte has flipped")
+    with pytest.raises(UsageError, match="a byte has flipped"):
+        world.commit(lease, processed(lease, begun, A))
 
 
 def other_name(result: dict[str, Any]) -> None:

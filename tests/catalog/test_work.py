@@ -63,6 +63,27 @@ def test_only_the_first_start_of_a_claim_begins(world: World) -> None:
         world.begin(Lease(lease.job, lease.epoch, uuid4().hex))
 
 
+def test_an_old_claim_or_a_forged_epoch_opens_nothing(world: World) -> None:
+    world.declare(["a.root"])
+    with world.catalog.write() as tx:
+        (old,) = work.claim(tx, cell="c", limit=1, lease_s=LEASE_S)
+    world.clock.advance(LEASE_S + 1)
+    with world.catalog.write() as tx:
+        work.reap(tx)
+        (new,) = work.claim(tx, cell="c", limit=1, lease_s=LEASE_S)
+    with pytest.raises(StaleLease):
+        world.begin(Lease(old.job, old.epoch, uuid4().hex))
+    lease = Lease(new.job, new.epoch, uuid4().hex)
+    world.begin(lease)
+    forged = Lease(lease.job, lease.epoch + 1, lease.runner)
+    with world.catalog.write() as tx:
+        assert work.renew(tx, [forged], lease_s=LEASE_S).lost == (forged,)
+    with pytest.raises(StaleLease):
+        world.commit(forged, result())
+    with pytest.raises(StaleLease):
+        world.fail(forged, "payload")
+
+
 def test_a_repeated_commit_is_told_so_and_another_result_is_refused(world: World) -> None:
     world.declare(["a.root"])
     lease, _ = world.start()
