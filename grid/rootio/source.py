@@ -6,12 +6,13 @@ import json
 import lzma
 import struct
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from grid.rootio.image import Image
 from grid.rootio.planning import cut
 from sitecfg.errors import (
     CorruptFile,
@@ -86,11 +87,14 @@ class Chunk:
 class Source:
     """A ROOT file open for reading. Use :func:`open_source`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, plain: bool = True) -> None:
         self.url = url
         with translated(url):
             self._file: Any = _open(url)
-        self._opened = [self._file]
+        self._opened = ExitStack()
+        self._opened.callback(self._file.close)
+        #: The file's bytes, if it is a local one.
+        self._image = self._opened.enter_context(Image(Path(url))) if "://" not in url and plain else None
         self._readers: dict[str, TreeReader] = {}
         self._infos: dict[str, TreeInfo] = {}
         keys = self._highest_cycles()
@@ -115,8 +119,7 @@ class Source:
     def close(self) -> None:
         """Close the file; calling it twice is fine."""
         self._readers.clear()
-        for file in self._opened:
-            file.close()
+        self._opened.close()
 
     @property
     def tree_paths(self) -> tuple[str, ...]:
@@ -181,11 +184,7 @@ class Source:
             key, kind = self._tree_keys[path]
             with translated(self.url, path):
                 if kind in _TREE_CLASSES:
-                    from grid.rootio.ttree import open_ttree
-
-                    self._infos[path], self._readers[path] = open_ttree(
-                        self._file, key, path, kind, self._reopen
-                    )
+                    self._infos[path], self._readers[path] = self._open_ttree(key, path, kind)
                 else:
                     from grid.rootio.rntuple import open_rntuple
 
@@ -226,11 +225,21 @@ class Source:
         for start, stop in self.ranges({path: names}, memory_bytes):
             yield Chunk(start, stop, self.read(path, names, start, stop))
 
+    def _open_ttree(self, key: str, path: str, kind: str) -> tuple[TreeInfo, TreeReader]:
+        """Describe a tree by the quick way if it is a plain one in a local file, else by uproot."""
+        from grid.rootio.plainread import open_plain
+        from grid.rootio.ttree import open_ttree
+
+        if self._image is not None and (found := open_plain(self._image, self._file.key(key).fSeekKey, path)):
+            return found
+        return open_ttree(self._file, key, path, kind, self._reopen)
+
     def _reopen(self) -> Any:
         import uproot
 
-        self._opened.append(uproot.open(self.url, array_cache=None, object_cache=None))
-        return self._opened[-1]
+        file = uproot.open(self.url, array_cache=None, object_cache=None)
+        self._opened.callback(file.close)
+        return file
 
     def _highest_cycles(self) -> dict[str, tuple[str, str]]:
         """Return path -> (key with its cycle, class), of the highest cycle only."""
@@ -243,8 +252,15 @@ class Source:
         return {path: (key, kind) for path, (_, key, kind) in found.items()}
 
 
-def open_source(url: str | Path) -> Source:
+def open_source(url: str | Path, *, plain: bool = True) -> Source:
     """Open a ROOT file, local or at any URL that fsspec knows.
+
+    Parameters
+    ----------
+    url
+        The file.
+    plain
+        Whether trees of plain leaves in local files are read by our own quick code; else uproot reads them.
 
     Returns
     -------
@@ -256,7 +272,7 @@ def open_source(url: str | Path) -> Source:
     MissingFile, NotRootFile, TruncatedFile, CorruptFile, UnsupportedContent
         With the file's name in ``where``.
     """
-    return Source(str(url))
+    return Source(str(url), plain=plain)
 
 
 def compression_name(code: int) -> str:
@@ -301,14 +317,14 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         struct.error,
         zlib.error,
     ) as error:
-        raise _kind(error)(_sentence(error), where=where) from error
+        raise _kind(error, key)(_sentence(error), where=where) from error
 
 
-def _kind(error: BaseException) -> type[InputError]:
+def _kind(error: BaseException, key: str) -> type[InputError]:
     text = str(error)
     if "not a ROOT file" in text:
         return NotRootFile
-    if "expected Chunk of length" in text:
+    if "expected Chunk of length" in text and not key:
         return TruncatedFile
     if "unsupported compression algorithm" in text or isinstance(error, NotImplementedError):
         return UnsupportedContent

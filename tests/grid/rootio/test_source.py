@@ -145,6 +145,19 @@ def test_an_rntuple_holds_the_same_events_as_its_tree(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["nano_dy.root", "Run2012B_SingleMu_1000.root", "HZZ-lz4.root", "HZZ-lzma.root", "st2.root"]
+)
+def test_the_quick_way_finds_what_uproot_finds(real_data: Path, name: str) -> None:
+    with open_source(real_data / name) as quick, open_source(real_data / name, plain=False) as slow:
+        assert quick.trees == slow.trees
+        assert quick.compression == slow.compression
+        for path, info in quick.trees.items():
+            names = [branch.name for branch in info.branches]
+            mine, theirs = (one.read(path, names, 0, info.entries) for one in (quick, slow))
+            assert [n for n in names if mine[n].content(1).tolist() != theirs[n].content(1).tolist()] == []
+
+
+@pytest.mark.parametrize(
     ("content", "kind"),
     [
         (b"", TruncatedFile),
