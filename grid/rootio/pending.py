@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.format.entries import object_bytes, text_bytes
+from grid.rootio.format.leaves import LARGEST_ENTRY
 from sitecfg.errors import SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from grid.rootio.format.ttree import BranchBooks
 
 __all__ = ["Lengths", "Pending", "columns_in_order", "starts_of"]
-
-#: Readers address a basket with 30 bits.
-_LARGEST_ENTRY = 1 << 29
 
 
 class Lengths:
@@ -144,7 +142,7 @@ class Pending:
             stop = int(np.searchsorted(places, places[start] + most, "right")) - 1
             stop = min(max(stop, start + 1), entries)
             part = places[start : stop + 1] - places[start]
-            if part[-1] > _LARGEST_ENTRY and stop == start + 1:
+            if part[-1] > LARGEST_ENTRY and stop == start + 1:
                 raise UnsupportedContent(
                     f"one entry of branch {self.name!r} takes {part[-1]} bytes; no reader can hold it",
                     branch=self.name,

@@ -25,7 +25,7 @@ from grid.rootio.format.streamers import streamer_list
 from grid.rootio.format.ttree import tree_bytes
 from grid.rootio.outfile import OutFile
 from grid.rootio.sinktree import SinkTree
-from sitecfg.errors import CorruptFile, UsageError
+from sitecfg.errors import CorruptFile, UnsupportedContent, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +40,7 @@ __all__ = ["RECORD_KEY", "Sink", "SinkTree", "Written"]
 RECORD_KEY = "mdcgrid"
 #: 1995-01-01 00:00:00, where ROOT's calendar begins.
 _NO_DATE = (1 << 22) | (1 << 17)
+_LONGEST_KEY = 0x7FFF
 #: What the file calls itself inside; its real name may change, its bytes may not.
 _NAME = b"mdcgrid.root"
 
@@ -153,6 +154,8 @@ class Sink:
         taken = {tree.books.name for tree, home in self._trees if home is directory}
         if not name or name in taken or path.strip("/") in self._directories:
             raise UsageError(f"a tree can't be called {path!r}: the name is taken or empty")
+        if key_length(b"TTree", _encode(name), _encode(title), big=True) > _LONGEST_KEY:
+            raise UnsupportedContent("its name and title are too long for a key", where=name[:100])
         tree = SinkTree(
             self._out,
             directory.place,

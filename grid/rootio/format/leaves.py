@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.columns import Branch
 
-__all__ = ["Leaf", "describe"]
+__all__ = ["LARGEST_ENTRY", "Leaf", "describe"]
 
 #: numpy's kind and size: leaf class, letter of struct for its limits, name inside a std::vector.
 _TYPES: Final = {
@@ -32,6 +32,10 @@ _TYPES: Final = {
 #: The version and the checksum that std::string has as a branch.
 _STRING = (2, 1852773892)
 _COLLECTION_VERSION = 6
+#: Readers address a basket, and so each of its entries, with 30 bits.
+LARGEST_ENTRY: Final = 1 << 29
+#: A key tells its own length, names included, with 15 bits.
+_LONGEST_NAMES: Final = 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ def describe(branches: Sequence[Branch], tree: str) -> list[Leaf]:
 
 
 def _describe(branch: Branch, tree: str) -> Leaf:
+    if len(branch.name.encode("utf-8", "surrogateescape")) + len(tree) > _LONGEST_NAMES:
+        raise _refuse(branch, tree, "its name is too long for a key")
     kind = f"{branch.dtype.kind}{branch.dtype.itemsize}"
     if kind not in _TYPES:
         raise _refuse(branch, tree, f"its values are {branch.dtype}")
@@ -118,6 +124,8 @@ def _describe(branch: Branch, tree: str) -> Leaf:
     )
     if not length:
         raise _refuse(branch, tree, f"an entry of {branch.name}{dims} holds nothing")
+    if length * branch.dtype.itemsize > LARGEST_ENTRY:
+        raise _refuse(branch, tree, f"{branch.name}{dims} is larger than any reader can hold")
     return Leaf(branch, leaf_class, letter, branch.name + dims, length * branch.dtype.itemsize, length)
 
 

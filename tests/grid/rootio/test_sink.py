@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +251,34 @@ def test_columns_that_do_not_fit_are_refused_and_change_nothing(
         assert tree.entries == 4
     with uproot.open(tmp_path / "a.root") as file:
         assert file["t/x"].array().tolist() == [[0, 1], [], [0, 1], []]
+
+
+def test_what_is_too_long_or_too_large_for_the_format_is_refused(tmp_path: Path) -> None:
+    with Sink(tmp_path / "a.root") as sink:
+        for branches in ([branch("x" * 40_000, "i4")], [branch("x", "f8", shape=(1 << 28,))]):
+            with pytest.raises(UnsupportedContent):
+                sink.tree("t", branches)
+        with pytest.raises(UnsupportedContent):
+            sink.tree("t", [], title="x" * 40_000)
+        long = branch("y" * 5000, "i4")
+        sink.tree("t" * 300, [long], title="z" * 5000).extend({long.name: numbers(1)})
+    assert verify(tmp_path / "a.root").trees[0].entries == 1
+    with uproot.open(tmp_path / "a.root") as file:
+        assert file["t" * 300][long.name].array().tolist() == [1]
+
+
+def test_memory_is_bounded_by_the_cluster_not_by_the_file(tmp_path: Path) -> None:
+    chunk = {"x": Column(np.arange(50_000, dtype="f8"))}
+    with Sink(tmp_path / "a.root", compression="lz4:1") as sink:
+        tree = sink.tree("t", [branch("x", "f8")], cluster_bytes=1 << 20)
+        tree.extend(chunk)
+        tracemalloc.start()
+        for _ in range(200):
+            tree.extend(chunk)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert tree.entries == 201 * 50_000
+    assert peak < 16 << 20
 
 
 def test_changing_an_array_after_extend_changes_nothing(tmp_path: Path) -> None:
