@@ -45,12 +45,16 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
     UsageError
         Whatever would make it fail later: an unknown table, a function that workers can't import, no input.
     """
+    from grid.rootio.format.blocks import Compression
+    from grid.rootio.keep import parse as parse_rules
+
     check_production(production.name)
     name, files = _inputs(production)
     code = describe(production.process) if production.process is not None else UserCode("")
-    conditions = Path(production.conditions).read_bytes() if production.conditions is not None else b""
-    if production.conditions is not None:
-        read_conditions(conditions, where=str(production.conditions))
+    conditions = _conditions(production.conditions) if production.conditions is not None else b""
+    parse_rules(_words(production.keep))
+    if production.compression is not None:
+        Compression.parse(production.compression)
     recipe = Recipe(
         inputs=str(name),
         files=_digest(files),
@@ -62,7 +66,7 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
         merge=_merge(production.merge, merge_target),
         identity=_words(production.identity),
         tree=_words(production.tree),
-        keep=tuple(production.keep),
+        keep=_words(production.keep),
         on_refused=_choice("on_refused", production.on_refused, ("refuse", "drop")),
         compression=production.compression or "",
         format=_choice("format", production.format or "", ("", "ttree")),
@@ -120,6 +124,17 @@ def _inputs(production: Production) -> tuple[Name, list[dict[str, str]]]:
     # The production's name before a file's: another production over the same files looks into them anew.
     files = [{**one, "name": f"{production.name}--{one['name']}"} for one in named_files(patterns)]
     return Name(production.scope or "user", f"{production.name}.input"), files
+
+
+def _conditions(path: str | Path) -> bytes:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise MissingFile(
+            f"the constants can't be read: {error.strerror}", where=str(path), todo="check conditions="
+        ) from error
+    read_conditions(content, where=str(path))
+    return content
 
 
 def _table(split: str | TriggerTable | None, find_table: FindTable) -> dict[str, Any] | None:

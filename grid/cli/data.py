@@ -230,8 +230,9 @@ def _plain(one: dict[str, Any]) -> str:
 
 
 def _copy(one: dict[str, Any], target: Path, progress: Any) -> None:
+    from grid.steps.reread import check_bytes
     from grid.storage.fetch import copy_out
-    from grid.storage.publish import Checksums, publish
+    from grid.storage.publish import publish
 
     if target.exists():
         raise OutputExists("the file is there already", where=str(target), todo="choose another folder")
@@ -242,7 +243,7 @@ def _copy(one: dict[str, Any], target: Path, progress: Any) -> None:
     temp = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         copy_out(one["urls"][0], temp, progress)
-        expected = Checksums(one["bytes"], one["adler32"], one["xxh3"]) if one["xxh3"] else None
-        publish(temp, target, expected=expected)
+        check_bytes(temp, one, where=one["urls"][0])
+        publish(temp, target)
     finally:
         temp.unlink(missing_ok=True)

@@ -57,8 +57,7 @@ def up(context: typer.Context, as_json: Json = False, dry_run: DryRun = False) -
         return
     show.line(f"the farm of {place.home} is up (supervisor {state.get('pid')}); stop it with 'grid down'")
     rows = [
-        (name, child.get("pid"), child.get("restarts", 0))
-        for name, child in state.get("children", {}).items()
+        (name, child.get("pid"), child.get("starts", 0)) for name, child in state.get("children", {}).items()
     ]
     show.table(("process", "pid", "starts"), rows)
 

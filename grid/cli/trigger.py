@@ -129,6 +129,7 @@ def trigger_from_file(
 ) -> None:
     """Make a table out of a file's own trigger bits."""
     from grid.rootio.menu import file_menu
+    from grid.rootio.outfile import output_error
     from grid.trigger import TriggerTable
     from grid.trigger.toml import to_toml
 
@@ -137,8 +138,11 @@ def trigger_from_file(
     if out is None:
         sys.stdout.write(text)
     else:
-        with out.open("x") as stream:
-            stream.write(text)
+        try:
+            with out.open("x") as stream:
+                stream.write(text)
+        except OSError as error:
+            raise output_error(error, out) from error
         show.line(f"{out}: {len(table.streams)} streams")
 
 

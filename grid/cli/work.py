@@ -21,6 +21,8 @@ __all__ = ["declare", "log", "retry", "status"]
 
 #: The exit code of work that an operator has to look at.
 UNFINISHED = 5
+#: The exit code of a declaration with a file that can't be used.
+BAD_FILE = 3
 
 
 def declare(
@@ -70,9 +72,11 @@ def declare(
         show.line(f"{dataset}: {answer['new']} files declared, {answer['known']} were known")
         for one in answer.get("files", []):
             events = "" if one["events"] is None else f"{one['events']:,} events"
-            show.line(f"  {one['state']:<8} {one['name']}  {events}{one['why'] or ''}")
-    if any(one["state"] == "bad" for one in answer.get("files", [])):
-        raise typer.Exit(3)
+            state = "held" if one["state"] == "closed" else one["state"]
+            show.line(f"  {state:<8} {one['name']}  {events}{one['why'] or ''}")
+    states = {one["state"] for one in answer.get("files", [])}
+    if states & {"bad", "closed"}:
+        raise typer.Exit(BAD_FILE if "bad" in states else UNFINISHED)
 
 
 def _wait(gateway: Any, dataset: str, *, quiet: bool) -> list[dict[str, Any]]:
@@ -254,6 +258,7 @@ def retry(
 def _held(place: Place, body: dict[str, Any]) -> list[dict[str, Any]]:
     from catalog import find, productions
     from catalog import status as ledger
+    from grid.farm import reception
     from sitecfg.names import Name
 
     with place.catalog() as catalog, catalog.read() as tx:
@@ -263,6 +268,5 @@ def _held(place: Place, body: dict[str, Any]) -> list[dict[str, Any]]:
             name = Name.parse(body["file"])
             found = ledger.jobs(tx, file=find.file(tx, name.scope, name.name).id, states=["held"])
         else:
-            number = productions.get(tx, body["production"]).id
-            found = ledger.jobs(tx, production=number, states=["held"])
+            found = reception.held_jobs(tx, productions.get(tx, body["production"]).id)
     return [{"job": one.id, "kind": one.kind, "why": one.why} for one in found if one.state == "held"]
