@@ -60,9 +60,8 @@ def test_a_merge_is_its_inputs_one_behind_the_other(
     paths = parts(folder, sizes, cluster_bytes=1500)
     report = merge(paths, folder / "out.root", MergeOptions(memory_bytes=memory))
     inputs = [read_lists(path) for path in paths]
-    assert read_lists(folder / "out.root") == {
-        name: sum((one[name] for one in inputs), []) for name in inputs[0]
-    }
+    back = read_lists(folder / "out.root")
+    assert back == {name: [value for one in inputs for value in one[name]] for name in inputs[0]}
     facts = [file_facts(path) for path in paths]
     assert report.output.events == sum(sizes)
     assert report.output.fingerprint == sum_hex([str(one.fingerprint) for one in facts])
