@@ -64,7 +64,7 @@ class Catalog:
         catalog = cls(_engine(url), clock=clock)
         try:
             with catalog.read() as tx:
-                revision.check(tx, url)
+                revision.check(tx, shown(url))
         except BaseException:
             catalog.close()
             raise
@@ -151,7 +151,7 @@ def create(url: str) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     with Catalog(_engine(url)) as catalog, catalog.write() as tx:
-        revision.upgrade(tx, url)
+        revision.upgrade(tx, shown(url))
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -171,14 +171,21 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
+def shown(url: str) -> str:
+    """Return a database URL without its password, for people to see."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(url)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigError(f"this database can't be used: {error}", where=url) from error
+        raise ConfigError(f"this database can't be used: {error}", where=shown(url)) from error
     if engine.dialect.name not in dialects.CLOCKS:
         raise ConfigError(
-            f"the catalog can't be kept in {engine.dialect.name}", where=url, todo="use sqlite or postgresql"
+            f"the catalog can't be kept in {engine.dialect.name}",
+            where=shown(url),
+            todo="use sqlite or postgresql",
         )
     dialects.configure(engine, busy_s=BUSY_S)
     dialects.translate(engine)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HEAD = "0001"
 
 #: The command that mends an older catalog.
-MEND = "grid init --upgrade"
+MEND = "grid init"
 
 _VERSION = table("alembic_version", column("version_num"))
 

@@ -59,7 +59,7 @@ def test_making_a_catalog_again_changes_nothing(url: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("found", "command"),
-    [("0000-from-the-future", "pip install --upgrade mdcgrid"), (None, "grid init --upgrade")],
+    [("0000-from-the-future", "pip install --upgrade mdcgrid"), (None, "grid init")],
 )
 def test_another_revision_is_refused_with_the_command_that_mends_it(
     url: str, found: str | None, command: str
