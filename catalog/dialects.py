@@ -76,6 +76,23 @@ def configure(engine: Engine, *, busy_s: float) -> None:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+def before_write(connection: Connection, *, durable: bool) -> None:
+    """Tell SQLite whether to wait for the disk at the end of the transaction that comes."""
+    wanted = "FULL" if durable else "NORMAL"
+    if connection.dialect.name != "sqlite" or connection.info.get("synchronous", "FULL") == wanted:
+        return
+    # On the driver's connection: here a statement would begin the transaction, and inside it is too late.
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(f"PRAGMA synchronous={wanted}")
+    connection.info["synchronous"] = wanted
+
+
+def in_write(tx: Connection, *, durable: bool) -> None:
+    """Tell PostgreSQL the same, inside the transaction."""
+    if tx.dialect.name == "postgresql" and not durable:
+        tx.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
 def clock_of(engine: Engine) -> str:
     """Return the query that asks this database for its clock."""
     return CLOCKS[engine.dialect.name]

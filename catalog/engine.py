@@ -81,25 +81,30 @@ class Catalog:
             yield tx
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """Give a transaction that is durable when the block ends, and undone when it raises.
 
         On SQLite the block holds the one write lock: keep it short, and never run a job inside. Waits for
         other writers up to a minute.
+
+        Parameters
+        ----------
+        durable
+            False for what may be forgotten if the power fails (but not if a process is killed), as leases may:
+            it spares the wait for the disk. The next durable transaction makes it durable too.
         """
         if self.engine.dialect.name == "sqlite":
             with self._turn:
-                yield from self._write()
+                yield from self._write(durable)
         else:
-            yield from self._write()
+            yield from self._write(durable)
 
-    def _write(self) -> Iterator[Connection]:
-        with (
-            self.engine.connect() as connection,
-            connection.execution_options(moment=_Moment(self._clock)) as tx,
-            tx.begin(),
-        ):
-            yield tx
+    def _write(self, durable: bool) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            dialects.before_write(connection, durable=durable)
+            with connection.execution_options(moment=_Moment(self._clock)) as tx, tx.begin():
+                dialects.in_write(tx, durable=durable)
+                yield tx
 
     def close(self) -> None:
         """Close all connections. Idempotent."""

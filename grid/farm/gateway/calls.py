@@ -76,7 +76,7 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
     deadline = time.monotonic() + body.wait_s
     while True:
         seen = bell.whispers
-        claims = await asyncio.wrap_future(ledger.submit(call, ring=False))
+        claims = await asyncio.wrap_future(ledger.submit(call, ring=False, durable=False))
         left = deadline - time.monotonic()
         if claims or left <= 0 or request.app.state.closing or await request.is_disconnected():
             return {"claims": [{"job": one.job, "epoch": one.epoch, "kind": one.kind} for one in claims]}
@@ -97,6 +97,7 @@ async def _begin(request: Request, body: requests.Begin) -> dict[str, Any]:
                 lease_s=site.lease.seconds,
             ),
             ring=False,
+            durable=False,
         )
     )
     limits = {
@@ -133,7 +134,9 @@ async def _renew(request: Request, body: requests.Renew) -> dict[str, Any]:
     site: Site = request.app.state.site
     leases = [work.Lease(one.job, one.epoch, one.runner) for one in body.leases]
     renewed = await asyncio.wrap_future(
-        ledger.submit(lambda tx: work.renew(tx, leases, lease_s=site.lease.seconds), ring=False)
+        ledger.submit(
+            lambda tx: work.renew(tx, leases, lease_s=site.lease.seconds), ring=False, durable=False
+        )
     )
     return {"lost": [{"job": one.job, "epoch": one.epoch, "runner": one.runner} for one in renewed.lost]}
 

@@ -41,7 +41,9 @@ class Ledger:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Transaction], T], *, ring: bool = True) -> Future[T]:
+    def submit(
+        self, work: Callable[[Transaction], T], *, ring: bool = True, durable: bool = True
+    ) -> Future[T]:
         """Have `work` done in the next transaction; its result comes when that is durable.
 
         Parameters
@@ -50,8 +52,10 @@ class Ledger:
             Given the transaction; short, and without effects elsewhere.
         ring
             Whether daemons and waiting claims should look again afterwards.
+        durable
+            False for what may be forgotten if the power fails: whoever holds a lease on this machine dies with it.
         """
-        call = _Call(work, ring)
+        call = _Call(work, ring, durable)
         self._calls.put(call)
         return call.answer
 
@@ -77,7 +81,7 @@ class Ledger:
 
     def _write(self, group: list[_Call]) -> None:
         try:
-            with self.catalog.write() as tx:
+            with self.catalog.write(durable=any(call.durable for call in group)) as tx:
                 for call in group:
                     call.do(tx)
         except Exception as error:  # noqa: BLE001 -- the transaction failed: each caller is told
@@ -91,9 +95,10 @@ class Ledger:
 
 
 class _Call:
-    def __init__(self, work: Callable[[Transaction], Any], ring: bool) -> None:
+    def __init__(self, work: Callable[[Transaction], Any], ring: bool, durable: bool) -> None:
         self.answer: Future[Any] = Future()
         self.ring = ring
+        self.durable = durable
         self._work = work
         self._result: Any = None
         self._error: Exception | None = None
