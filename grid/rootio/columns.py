@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -250,7 +251,7 @@ def _as_list(layout: Any, branch: Branch, *, text: bool) -> Any:
 
 def _width(values: NDArray[Any]) -> int:
     """Count the bytes per element of the innermost level."""
-    return int(values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64)))
+    return int(values.dtype.itemsize * math.prod(values.shape[1:]))
 
 
 def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ class _Baskets:
     def __call__(self, number: int, start: int, stop: int) -> Column:
         data, edges = self._unpack(number, stop - start)
         disk = self.plain.disk
-        width = disk.itemsize * int(np.prod(self.plain.shape, dtype=np.int64))
+        width = disk.itemsize * math.prod(self.plain.shape)
         values = np.frombuffer(data, disk).astype(self.branch.dtype).reshape(-1, *self.plain.shape)
         if self.plain.counter is None:
             if len(values) != stop - start:

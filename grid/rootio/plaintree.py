@@ -6,9 +6,10 @@ of their own, and nothing beside its branches: NanoAOD is like this, and most of
 
 from __future__ import annotations
 
+import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +31,16 @@ _BRANCH = {10: ">iiiiqiIiqqq", 11: ">iiiiqiIiqqqq", 12: ">iiiiqiIiqqqq"}
 _HEAD, _TAIL = struct.Struct(">iiiiq"), struct.Struct(">iIiqqqq")
 _LEAF = struct.Struct(">iii??I")
 _WORD = struct.Struct(">I")
-_LEAVES = {"TLeafO": "?", "TLeafB": "i1", "TLeafS": "i2", "TLeafI": "i4", "TLeafL": "i8", "TLeafG": "i8"}
-_FLOATS = {"TLeafF": "f4", "TLeafD": "f8"}
+_TYPES = {
+    "TLeafO": "?",
+    "TLeafB": "i1",
+    "TLeafS": "i2",
+    "TLeafI": "i4",
+    "TLeafL": "i8",
+    "TLeafG": "i8",
+    "TLeafF": "f4",
+    "TLeafD": "f8",
+}
 _DIMENSION = re.compile(r"\[([^\]]*)\]")
 
 
@@ -87,8 +96,9 @@ def plain_tree(data: bytes, key_length: int) -> PlainTree | None:
 class _Walk:
     def __init__(self, data: bytes, shift: int) -> None:
         self.data, self.shift = data, shift
-        #: The branch of each leaf, by the place that a reference to the leaf names.
+        #: The branch of each leaf, and what counts it, by the places that references to leaves name.
         self.leaves: dict[int, str] = {}
+        self.counting: dict[str, int] = {}
 
     def part(self, at: int) -> tuple[int, int, int]:
         """Return version, begin and end of the part at `at`."""
@@ -158,7 +168,12 @@ class _Walk:
         self.nothing_else(self.skip(after), end)
         if any(branch.edges[-1] != numbers[0] for branch in found):
             raise _NotPlainError
-        return PlainTree(title, numbers[0], tuple(found))
+        counters = {name: self.leaves.get(place) for name, place in self.counting.items()}
+        if None in counters.values():
+            raise _NotPlainError
+        return PlainTree(
+            title, numbers[0], tuple(replace(one, counter=counters.get(one.name)) for one in found)
+        )
 
     def nothing_else(self, at: int, end: int) -> None:
         """Make sure that there are no aliases, index, friends, user information or references."""
@@ -179,7 +194,7 @@ class _Walk:
         leaves, place, at = self.items(at)
         if leaves != 1:
             raise _NotPlainError
-        disk, shape, counter = self.leaf(place, name)
+        disk, shape = self.leaf(place, name)
         inside, place, at = self.items(at)
         if inside and any(self.data[place : place + 4 * inside]):
             raise _NotPlainError
@@ -192,7 +207,7 @@ class _Walk:
         if edges[0] != 0 or (np.diff(edges) < 0).any():
             raise _NotPlainError
         where = tuple(seeks[:written].tolist()), tuple(nbytes[:written].tolist())
-        return PlainBranch(name, title, disk, shape, counter, compression, unpacked, edges, *where), end
+        return PlainBranch(name, title, disk, shape, None, compression, unpacked, edges, *where), end
 
     def numbers(self, version: int, at: int) -> tuple[int, int, int, int, int, int]:
         """Return compression, baskets, room for baskets, entries, unpacked bytes, and where it goes on."""
@@ -209,25 +224,28 @@ class _Walk:
         end = at + struct.calcsize(_BRANCH[version])
         return numbers[0], numbers[3], numbers[6], numbers[8], numbers[-2], end
 
-    def leaf(self, at: int, branch: str) -> tuple[np.dtype[np.generic], tuple[int, ...], str | None]:
-        """Return type, fixed dimensions and counter of the leaf at `at`."""
+    def leaf(self, at: int, branch: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+        """Return type and fixed dimensions of the leaf at `at`; note what counts it."""
+        (word,) = _WORD.unpack_from(self.data, at)
+        if not word & _BYTE_COUNT:  # it was written with the first array that it counts
+            at = word - self.shift
         kind, begin, _ = self.object(at)
         _, begin, _ = self.part(begin)
         _, begin, _ = self.part(begin)
         _, title, begin = self.named(begin)
         length, _, _, _, unsigned, pointer = _LEAF.unpack_from(self.data, begin)
         self.leaves[at + self.shift] = branch
-        counter = self.leaves.get(pointer)
-        if pointer and counter is None:
-            raise _NotPlainError
-        code = _FLOATS.get(kind) or _LEAVES[kind] if kind in _FLOATS or kind in _LEAVES else ""
-        if not code:
+        if pointer:
+            here = begin + _LEAF.size - _WORD.size + self.shift
+            self.counting[branch] = here if pointer & _BYTE_COUNT else pointer
+        code = _TYPES.get(kind)
+        if code is None:
             raise _NotPlainError
         dimensions = _DIMENSION.findall(title)
-        shape = tuple(int(text) for text in (dimensions[1:] if counter is not None else dimensions))
-        if int(np.prod(shape, dtype=np.int64)) != length:
+        shape = tuple(int(text) for text in (dimensions[1:] if pointer else dimensions))
+        if math.prod(shape) != length:
             raise _NotPlainError
-        return np.dtype(">" + (code.replace("i", "u") if unsigned else code)), shape, counter
+        return np.dtype(">" + (code.replace("i", "u") if unsigned else code)), shape
 
     def array(self, at: int, kind: str, room: int) -> tuple[NDArray[np.int64], int]:
         """Return a basket array, and where it ends; a byte before it says whether it is there."""

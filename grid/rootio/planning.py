@@ -46,6 +46,7 @@ def cut(entries: int, weights: Sequence[Weight], memory_bytes: int) -> list[tupl
         return []
     if not weights:
         return [(0, entries)]
+    weights = _joined(weights)
     edges = np.unique(np.concatenate([[0, entries], *(weight.edges for weight in weights)]))
     edges = edges[(edges >= 0) & (edges <= entries)]
     total = np.zeros(len(edges))
@@ -69,3 +70,13 @@ def cut(entries: int, weights: Sequence[Weight], memory_bytes: int) -> list[tupl
         ranges.append((start, stop))
         start = stop
     return ranges
+
+
+def _joined(weights: Sequence[Weight]) -> list[Weight]:
+    """Add the weights of branches that have the same edges: mostly that is all of them."""
+    sums: dict[bytes, Weight] = {}
+    for weight in weights:
+        key = weight.edges.tobytes()
+        known = sums.get(key)
+        sums[key] = weight if known is None else Weight(weight.edges, known.total + weight.total)
+    return list(sums.values())
