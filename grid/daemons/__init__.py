@@ -1,1 +1,0 @@
-"""Loops over the catalog: each one step function, restartable and idempotent."""
