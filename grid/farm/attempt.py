@@ -7,6 +7,7 @@ in the ledger, and returns nothing, so it does not matter who started it or whet
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import shutil
 import time
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from grid.farm import node as nodes
+from grid.farm.child import in_words
 from grid.farm.leases import Held
 from grid.farm.payload import Ended, Order
 from grid.farm.watchdog import Limits
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from grid.farm.node import Node
 
 __all__ = ["run_attempt"]
+
+_log = logging.getLogger(__name__)
 
 
 def run_attempt(job: int, epoch: int) -> None:
@@ -46,10 +50,14 @@ def run_attempt(job: int, epoch: int) -> None:
     held = Held((job, epoch, runner), begun["lease_s"], asked, fence=node.site.lease.fence_fraction)
     node.keeper.hold(held)
     try:
-        ended = _run(node, held, begun)
+        try:
+            ended = _run(node, held, begun)
+        except Exception as error:  # noqa: BLE001 -- unreported, it would be tried again for ever
+            _log.exception("job %d epoch %d could not be run", job, epoch)
+            ended = _broken(in_words(error))
         _report(node, held, ended)
-    except (StaleLease, GatewayError):
-        return
+    except GridError as error:
+        _log.warning("job %d epoch %d is left to its lease: %s", job, epoch, error)
     finally:
         node.keeper.drop(held)
 
@@ -91,6 +99,11 @@ def _workspace(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _broken(error: GridError) -> Ended:
+    """Return the end of an attempt whose payload never ran: the farm itself is at fault."""
+    return Ended(None, error, error.failure, {}, "")
 
 
 def _run_inline(kind: str, spec: dict[str, Any]) -> Ended:

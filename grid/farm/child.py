@@ -6,6 +6,7 @@ It speaks over one socket, a line of JSON each: in comes ``{"kind", "spec", "scr
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import json
@@ -17,7 +18,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from sitecfg.errors import GridError, NotFound, OutputError
+from sitecfg.errors import GridError, LimitExceeded, NoSpace, NotFound, OutputError
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +44,7 @@ def run(channel: socket.socket) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- told in full to who watches
         if not isinstance(error, GridError) or error.__cause__ is not None:
             traceback.print_exc()
-        text = json.dumps({"error": _in_words(error).to_json()}, default=str)
+        text = json.dumps({"error": in_words(error).to_json()}, default=str)
     if os.getpid() != owner:
         return 1
     sys.stdout.flush()
@@ -65,7 +66,10 @@ def _step(order: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
         step = None
     if step is None or not hasattr(step, "run"):
         raise NotFound("this release has no such step", where=kind, todo="run the same release everywhere")
-    result: dict[str, Any] = step.run(order["spec"], _Progress(channel))
+    result = step.run(order["spec"], _Progress(channel))
+    if not isinstance(result, dict):
+        msg = f"the step returned {type(result).__name__}, not a dictionary"
+        raise TypeError(msg)
     return result
 
 
@@ -83,12 +87,20 @@ class _Progress:
             self._channel.sendall(b'{"progress": [%d, %d]}\n' % (done, total))
 
 
-def _in_words(error: BaseException) -> GridError:
-    if isinstance(error, GridError):
-        return error
-    if isinstance(error, OSError) and error.errno is not None:
-        return OutputError(f"{type(error).__name__}: {error}", where=str(error.filename or ""))
-    return GridError(f"{type(error).__name__}: {error}", todo="read the last lines of what it printed")
+def in_words(error: BaseException) -> GridError:
+    """Return any error as one of ours; what nobody foresaw becomes the root of the tree, ``internal``."""
+    what = f"{type(error).__name__}: {error}"
+    match error:
+        case GridError():
+            return error
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return NoSpace(what, where=str(error.filename or ""))
+        case OSError() if error.errno is not None:
+            return OutputError(what, where=str(error.filename or ""))
+        case MemoryError():
+            return LimitExceeded(what, todo="give a slot more memory, or make chunks smaller")
+        case _:
+            return GridError(what, todo="read the last lines of what it printed")
 
 
 def _bytes_moved() -> dict[str, int]:

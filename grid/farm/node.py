@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from grid.farm.client import GatewayClient
+from grid.farm.forkserver import PRELOAD
 from grid.farm.leases import Keeper
 from grid.farm.payload import PayloadServer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -36,6 +38,8 @@ class Node:
         The name of this start of this worker; never used again, so that its leases can be returned by name.
     inline
         Run steps in this process instead of a payload process; for measuring what the ledger and Dask cost.
+    preload
+        What payloads find loaded.
     fresh
         This process has one thread and has loaded what payloads need; see ``PayloadServer``.
     """
@@ -44,6 +48,7 @@ class Node:
     site: Site
     worker: str
     inline: bool = False
+    preload: Sequence[str] = PRELOAD
     fresh: bool = False
     host: str = field(default_factory=socket.gethostname)
     client: GatewayClient = field(init=False)
@@ -52,7 +57,7 @@ class Node:
 
     def __post_init__(self) -> None:
         # First, while this process has one thread.
-        self.payloads = None if self.inline else PayloadServer(fresh=self.fresh)
+        self.payloads = None if self.inline else PayloadServer(self.preload, fresh=self.fresh)
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.client = GatewayClient.of_home(self.home, patience_s=self.site.lease.seconds)
         self.keeper = Keeper(self.client, renew_fraction=self.site.lease.renew_fraction)

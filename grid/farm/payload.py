@@ -369,9 +369,10 @@ def _ended(watched: _Watched, order: Order) -> Ended:
     }
     answer = watched.answer or {}
     if watched.killed_for is None and "result" in answer and status.get("status") == 0:
-        result: dict[str, Any] = answer["result"]
-        result["measured"] = {**measured, **result.get("measured", {})}
-        return Ended(result, None, "", result["measured"], "")
+        # The step may know better, for example how many bytes it read through a memory map.
+        told = answer["result"].get("measured")
+        known = {**measured, **told} if isinstance(told, dict) else measured
+        return Ended({**answer["result"], "measured": known}, None, "", measured, "")
     error, failure = _reason(watched, order, measured)
     return Ended(None, error, failure, measured, _last_bytes(order.output))
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from catalog.engine import Transaction
     from catalog.rows import Dataset, File, Production
+    from catalog.status import Job
 
-__all__ = ["dataset", "declare", "file_row", "progress", "report", "retry", "submit"]
+__all__ = ["dataset", "declare", "file_row", "held_jobs", "progress", "report", "retry", "submit"]
 
 RAW = "raw"
 
@@ -124,19 +125,30 @@ def retry(tx: Transaction, *, production: str | None, file: str | None, job: int
 def dataset(tx: Transaction, name: Name) -> dict[str, Any]:
     """List a dataset's files with what is known of them, and count those whose intake job is held."""
     found = find.dataset(tx, name.scope, name.name)
-    listed = find.files(tx, found.id)
-    held = sum(
-        job.state == JobState.HELD
-        for one in listed
-        if one.state == FileState.CLOSED
-        for job in status.jobs(tx, file=one.id, kinds=[Kind.INTAKE])
-    )
+    listed = [(one, file_row(one)) for one in find.files(tx, found.id)]
+    held = 0
+    for one, row in listed:
+        if one.state == FileState.CLOSED:
+            for job in status.jobs(tx, file=one.id, kinds=[Kind.INTAKE], states=[JobState.HELD]):
+                held += 1
+                row["why"] = job.why
     return {
         "dataset": str(name),
         "state": found.state,
         "held": held,
-        "files": [file_row(one) for one in listed],
+        "files": [row for _, row in listed],
     }
+
+
+def held_jobs(tx: Transaction, production: int, *, limit: int = 1000) -> list[Job]:
+    """Return the jobs that wait for an operator: the production's own, and the intake jobs of its inputs."""
+    found = status.jobs(tx, production=production, states=[JobState.HELD], limit=limit)
+    for one in planning.inputs(tx, production):
+        if len(found) >= limit:
+            break
+        if one.intake == JobState.HELD:
+            found += status.jobs(tx, file=one.file, kinds=[Kind.INTAKE], states=[JobState.HELD])
+    return found
 
 
 def file_row(one: File) -> dict[str, Any]:
@@ -171,14 +183,16 @@ def progress(tx: Transaction, name: str) -> dict[str, Any]:
         if number or kind is Kind.PROCESS:
             done[kind.value] = found.get(JobState.DONE, 0)
             all_of[kind.value] = max(number, total if kind is Kind.PROCESS else 0)
-    states = [found for kind, found in counts.items() if kind != Kind.INTAKE]
+    held = sum(found.get(JobState.HELD, 0) for found in counts.values()) + bad
+    if production.state == ProductionState.STALLED:
+        held = len(held_jobs(tx, production.id))
     return {
         "production": name,
         "state": production.state,
         "done": done,
         "total": all_of,
-        "running": sum(found.get(JobState.LEASED, 0) for found in states),
-        "held": sum(found.get(JobState.HELD, 0) for found in states) + bad,
+        "running": sum(found.get(JobState.LEASED, 0) for found in counts.values()),
+        "held": held,
         "reasons": [production.why] if production.why else [],
     }
 
@@ -225,7 +239,7 @@ def report(tx: Transaction, name: str) -> dict[str, Any]:
         "failures": sorted(status.failures(tx, production.id).items()),
         "held": [
             {"job": one.id, "kind": one.kind, "why": one.why}
-            for one in status.jobs(tx, production=production.id, states=[JobState.HELD], limit=20)
+            for one in held_jobs(tx, production.id, limit=20)
         ],
     }
 

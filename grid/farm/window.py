@@ -24,9 +24,9 @@ def window(slots: int, mean_s: float | None) -> int:
     most_ahead = slots // 5 + 32
     if mean_s is None:
         return slots
-    if mean_s <= 0:
+    if slots * AHEAD_S >= most_ahead * mean_s:
         return slots + most_ahead
-    return slots + min(most_ahead, int(slots * AHEAD_S / mean_s))
+    return slots + int(slots * AHEAD_S / mean_s)
 
 
 def batch(slots: int, size: int, in_flight: int) -> int:

@@ -124,7 +124,7 @@ async def _no_route(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    failed = GridError(
+    failed = LedgerError(
         f"the gateway failed: {type(error).__name__}: {error}",
         where=request.url.path,
         todo="look at log/gateway.log in the home",

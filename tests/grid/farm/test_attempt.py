@@ -1,0 +1,117 @@
+"""One attempt, from its start token to its commit."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from grid.farm import node
+from grid.farm.attempt import run_attempt
+from tests.grid.farm.conftest import payloads_of, serve, site_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from grid.farm.client import GatewayClient
+    from grid.farm.home import Home
+    from tests.grid.farm.conftest import Ledger
+
+pytestmark = pytest.mark.farm
+
+
+@pytest.fixture
+def here(home: Home) -> Iterator[node.Node]:
+    """This process as a worker."""
+    with node.Node(home, site_of(home), "worker.1", preload=("grid.farm.child", "grid.steps.empty")) as here:
+        node.settle(here)
+        yield here
+        node.settle(None)
+
+
+def claim(gateway: GatewayClient) -> tuple[int, int]:
+    (found,) = gateway.claim("cell", 1)
+    return found
+
+
+def test_it_commits_and_leaves_no_scratch(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger, home: Home
+) -> None:
+    (number,) = ledger.add(touch="a file in the scratch folder")
+    run_attempt(*claim(gateway))
+    (attempt,) = ledger.attempts(number)
+    assert attempt.outcome == "done"
+    assert attempt.worker == "worker.1"
+    assert attempt.cpu_s > 0
+    assert attempt.peak_rss > 0
+    assert attempt.bytes_out > 0
+    assert not list(here.scratch.iterdir())
+    assert not list(home.attempts.iterdir())
+
+
+def test_started_twice_it_runs_once(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    witness = tmp_path / "starts"
+    (number,) = ledger.add(touch=str(witness))
+    claimed = claim(gateway)
+    threads = [threading.Thread(target=run_attempt, args=claimed) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(witness.read_text().split()) == 1
+    assert ledger.state(number) == "done"
+
+
+def test_a_lost_lease_ends_the_payload_and_says_nothing(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger, home: Home
+) -> None:
+    (number,) = ledger.add(wait_for="/nonexistent")
+    thread = threading.Thread(target=run_attempt, args=claim(gateway))
+    thread.start()
+    until(lambda: payloads_of(home, f"{number}.1."))
+    gateway.release(worker="worker.1")
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not payloads_of(home, f"{number}.1.")
+    assert [one.outcome for one in ledger.attempts(number)] == ["returned"]
+
+
+def test_a_result_that_the_ledger_refuses_is_a_failure(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger
+) -> None:
+    (number,) = ledger.add(result={"measured": {"cpu_s": "much"}})
+    run_attempt(*claim(gateway))
+    (attempt,) = ledger.attempts(number)
+    assert attempt.outcome == "failed"
+    assert "cpu_s" in attempt.message
+
+
+def test_what_a_failed_payload_printed_stays(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger, home: Home
+) -> None:
+    (number,) = ledger.add(print="see here", fail="UserCodeError")
+    run_attempt(*claim(gateway))
+    (log,) = home.attempts.iterdir()
+    assert log.name.startswith(f"{number}.1.")
+    assert log.read_text().startswith("see here")
+
+
+def test_a_commit_waits_for_a_gateway_that_is_away(
+    here: node.Node, home: Home, ledger: Ledger, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    (number,) = ledger.add(wait_for=str(gate))
+    with serve(home, ledger):
+        thread = threading.Thread(target=run_attempt, args=claim(here.client))
+        thread.start()
+        until(lambda: payloads_of(home, f"{number}.1."))
+    gate.touch()
+    until(lambda: not payloads_of(home, f"{number}.1."))
+    with serve(home, ledger):
+        thread.join(20)
+    assert ledger.state(number) == "done"
+    assert len(ledger.attempts(number)) == 1
