@@ -107,7 +107,8 @@ def find_event_trees(
         return found
     paths = source.tree_paths
     if not paths:
-        raise UnsupportedContent("there is no tree in it", where=source.url)
+        held = ", ".join(f"{path} ({kind})" for path, kind in source.others[:5])
+        raise UnsupportedContent(f"there is no tree in it, but {held or 'nothing'}", where=source.url)
     if len(paths) == 1:
         return [source.info(paths[0])]
     having = [path for path in paths if set(identity) <= set(source.info(path).by_name())]
