@@ -85,7 +85,8 @@ def _run(node: Node, held: Held, begun: dict[str, Any]) -> Ended:
         if node.payloads is None:
             return _run_inline(begun["kind"], spec)
         output = node.home.attempts / f"{job}.{epoch}.{runner[:8]}.log"
-        order = Order(begun["kind"], spec, Limits(**begun["limits"]), scratch, output, mark)
+        seed = f"{begun['production']}/{begun['kind']}/{begun['key']}"
+        order = Order(begun["kind"], spec, Limits(**begun["limits"]), scratch, output, mark, seed)
         ended = node.payloads.run(order, abandoned=lambda: held.lost)
         if not output.stat().st_size:
             output.unlink()

@@ -1,6 +1,6 @@
 """What happens inside a payload's process: one step, its progress, its result.
 
-It speaks over one socket, a line of JSON each: in comes ``{"kind", "spec", "scratch", "mark"}``, out go
+It speaks over one socket, a line of JSON each: in comes ``{"kind", "spec", "scratch", "mark", "seed"}``, out go
 ``{"progress": [done, total]}`` and last ``{"result": …}`` or ``{"error": …}``.
 """
 
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import hashlib
 import importlib
 import json
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -57,6 +59,7 @@ def _step(order: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
     os.chdir(order["scratch"])
     os.environ["TMPDIR"] = tempfile.tempdir = order["scratch"]
     os.environ["MDCGRID_PAYLOAD"] = order["mark"]
+    _seed(order["seed"])
     kind = order["kind"]
     try:
         step = importlib.import_module(f"grid.steps.{kind}") if kind.isidentifier() else None
@@ -71,6 +74,16 @@ def _step(order: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
         msg = f"the step returned {type(result).__name__}, not a dictionary"
         raise TypeError(msg)
     return result
+
+
+def _seed(text: str) -> None:
+    """Seed the generators that modules share; as forked copies they would all give the same numbers."""
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    random.seed(number)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        words = [number >> shift & 0xFFFF_FFFF for shift in (0, 32, 64, 96)]
+        numpy.random.seed(words)
 
 
 class _Progress:

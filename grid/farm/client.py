@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from grid.farm.home import read_state
+from grid.farm.startup import complaint, running
 from grid.farm.wire import Wire
 from sitecfg.errors import GatewayUnreachable, from_json
 
@@ -62,7 +63,12 @@ class GatewayClient:
 
         def find() -> tuple[str, str] | None:
             state = read_state(home.gateway)
-            return (state["url"], state["token"]) if state else None
+            if state is not None:
+                return state["url"], state["token"]
+            error = None if running(home) else complaint("supervisor", home)
+            if error is not None:
+                raise error
+            return None
 
         return cls(find, patience_s=patience_s)
 

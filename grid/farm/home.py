@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sitecfg.errors import OutputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -111,11 +113,32 @@ class Home:
         return self.run / "slots.lock"
 
     def prepare(self) -> None:
-        """Make the folders; idempotent. ``run/`` and ``log/`` are the owner's alone."""
-        for folder in (self.root, self.pool, self.scratch, self.scripts, self.log, self.attempts, self.run):
-            folder.mkdir(parents=True, exist_ok=True)
-        for private in (self.run, self.log):
-            private.chmod(0o700)
+        """Make the folders; idempotent. ``run/`` and ``log/`` are the owner's alone.
+
+        Raises
+        ------
+        OutputError
+            They can't be made here.
+        """
+        try:
+            for folder in (
+                self.root,
+                self.pool,
+                self.scratch,
+                self.scripts,
+                self.log,
+                self.attempts,
+                self.run,
+            ):
+                folder.mkdir(parents=True, exist_ok=True)
+            for private in (self.run, self.log):
+                private.chmod(0o700)
+        except OSError as error:
+            raise OutputError(
+                f"a home can't be made here: {error.strerror}",
+                where=str(self.root),
+                todo="name another with --home",
+            ) from error
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

@@ -54,6 +54,9 @@ class Order:
         The file that its stdout and stderr are appended to.
     mark
         Names the attempt, in the payload's environment and in reports.
+    seed
+        Seeds the random numbers of code that does not seed its own: the same for every attempt of a job, so that its
+        outputs are the same, and another for every other job.
     """
 
     kind: str
@@ -62,6 +65,7 @@ class Order:
     scratch: Path
     output: Path
     mark: str
+    seed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ class PayloadServer:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "grid.farm.forkserver", str(theirs.fileno()), *self._preload],
+                [sys.executable, "-P", "-m", "grid.farm.forkserver", str(theirs.fileno()), *self._preload],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **ONE_THREAD},
             )
@@ -248,7 +252,13 @@ def _watch(
     now = time.monotonic()
     watched = _Watched(started=now, heard=now)
     sent = json.dumps(
-        {"kind": order.kind, "spec": order.spec, "scratch": str(order.scratch), "mark": order.mark}
+        {
+            "kind": order.kind,
+            "spec": order.spec,
+            "scratch": str(order.scratch),
+            "mark": order.mark,
+            "seed": order.seed,
+        }
     ).encode()
     waiting = memoryview(sent + b"\n")
     lines = {channel.fileno(): bytearray(), status: bytearray()}

@@ -59,7 +59,7 @@ class Executed:
 
     def __call__(self, name: str, output: int) -> int:
         """Start it; see :class:`Launch`."""
-        command = [sys.executable, "-m", *self.arguments, name]
+        command = [sys.executable, "-P", "-m", *self.arguments, name]
         here, there = os.pipe()
         nothing = os.open(os.devnull, os.O_RDONLY)
         actions = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from grid.farm.client import GatewayClient
 from grid.farm.home import Home, read_state
 from grid.farm.locks import FileLock
-from grid.farm.startup import complaint, forget_complaint
+from grid.farm.startup import complaint, forget_complaint, running
 from sitecfg.errors import GatewayUnreachable
 
 if TYPE_CHECKING:
@@ -82,14 +82,6 @@ def attach(place: Path, need: Need = "gateway", *, patience_s: float = START_S) 
             _wait_for_end(home)
 
 
-def running(home: Home) -> bool:
-    """Whether a supervisor lives in this home."""
-    if not home.supervisor_lock.exists():
-        return False
-    with FileLock(home.supervisor_lock) as lock:
-        return not lock.alone()
-
-
 def up(place: Path, *, patience_s: float = START_S) -> dict[str, Any]:
     """Start a farm that stays up without clients, or make the one that runs stay. Idempotent.
 
@@ -133,9 +125,9 @@ def _start(home: Home) -> None:
     forget_complaint("supervisor", home)
     forget_complaint("gateway", home)
     with (home.log / "supervisor.log").open("ab") as log:
-        # It leaves this process at once, so this returns at once.
+        # It leaves this process at once, so this returns at once. "-P": what lies in the user's folder is not ours.
         subprocess.run(
-            [sys.executable, "-m", "grid.farm.supervisor", str(home.root)],
+            [sys.executable, "-P", "-m", "grid.farm.supervisor", str(home.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

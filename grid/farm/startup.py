@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from grid.farm.home import Home, read_state, write_state
+from grid.farm.locks import FileLock
 from sitecfg.errors import GridError, from_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["complaint", "forget_complaint", "reporting", "settings"]
+__all__ = ["complaint", "forget_complaint", "reporting", "running", "settings"]
 
 
 def settings(home: Home) -> Site:
@@ -59,6 +60,14 @@ def complaint(name: str, home: Home) -> GridError | None:
 def forget_complaint(name: str, home: Home) -> None:
     """Forget what a process said; it is being started anew."""
     _complaint_of(name, home).unlink(missing_ok=True)
+
+
+def running(home: Home) -> bool:
+    """Whether a supervisor lives in this home."""
+    if not home.supervisor_lock.exists():
+        return False
+    with FileLock(home.supervisor_lock) as lock:
+        return not lock.alone()
 
 
 def _complaint_of(name: str, home: Home) -> Path:

@@ -26,9 +26,9 @@ from grid.farm.home import Home, read_state, write_private, write_state
 from grid.farm.locks import FileLock
 from grid.farm.payload import ONE_THREAD
 from grid.farm.process import Executed, Supervised
-from grid.farm.startup import forget_complaint, reporting, settings
+from grid.farm.startup import complaint, forget_complaint, reporting, settings
 from grid.farm.zygote import Nursery
-from sitecfg.errors import GridError
+from sitecfg.errors import GridError, InstallError, SchemaRevision, UsageError
 
 if TYPE_CHECKING:
     from grid.farm.process import Launch
@@ -81,21 +81,26 @@ class Supervisor:
             signal.signal(number, self._stop)
         clients, slots = FileLock(self._home.clients_lock), FileLock(self._home.slots_lock)
         with clients, slots, selectors.DefaultSelector() as selector:
-            while not self._stopping:
-                self._look_after(selector)
-                for key, _ in selector.select(TICK_S):
-                    selector.unregister(key.fd)
-                    os.close(key.fd)
-                self._sweep()
-                if self._home.stop.exists():
-                    _log.info("told to stop")
-                    break
-                if len(self._children) == 1 and self._slots_wanted(slots):
-                    self._add_slots()
-                if not self._home.stay.exists() and clients.alone():
-                    _log.info("no client is left")
-                    break
-            self._end()
+            try:
+                while not self._stopping and self._needed(clients):
+                    self._look_after(selector)
+                    for key, _ in selector.select(TICK_S):
+                        selector.unregister(key.fd)
+                        os.close(key.fd)
+                    self._sweep()
+                    if len(self._children) == 1 and self._slots_wanted(slots):
+                        self._add_slots()
+            finally:
+                self._end()
+
+    def _needed(self, clients: FileLock) -> bool:
+        if self._home.stop.exists():
+            _log.info("told to stop")
+            return False
+        if not self._home.stay.exists() and clients.alone():
+            _log.info("no client is left")
+            return False
+        return True
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self._stopping = True
@@ -175,10 +180,10 @@ class Supervisor:
                 _log.warning("%s ended with %s", child.incarnation, child.last_exit)
                 self._sweep_at = time.monotonic() + ORPHANS_S
                 self._returns.add(child.incarnation)
+                self._heed(child.name)
             news = child.appeared()
             if child.due:
-                child.start()
-                news = True
+                news = self._start(child)
             watched = child.descriptor() if news else None
             if watched is not None:
                 selector.register(watched, selectors.EVENT_READ)
@@ -195,24 +200,41 @@ class Supervisor:
         _reap_adopted(mine)
         self._sweep_at = time.monotonic() + (TICK_S if left else SWEEP_S)
 
+    def _start(self, child: Supervised) -> bool:
+        try:
+            child.start()
+        except OSError as error:
+            _log.warning("%s can't be started: %s", child.name, error)
+            return False
+        return True
+
+    def _heed(self, name: str) -> None:
+        """Stop, and pass the reason on, if a process says that starting it again won't help."""
+        error = complaint(name.partition("-")[0], self._home)
+        if isinstance(error, (InstallError, SchemaRevision, UsageError)):
+            raise error
+
     def _tell(self) -> None:
-        write_state(
-            self._home.farm,
-            {
-                "pid": os.getpid(),
-                "stopped": False,
-                "executor": self._site.workers.executor,
-                "children": {
-                    child.name: {
-                        "pid": child.pid,
-                        "name": child.incarnation,
-                        "starts": child.starts,
-                        "last_exit": child.last_exit,
-                    }
-                    for child in self._children
-                },
-            },
-        )
+        children = {
+            child.name: {
+                "pid": child.pid,
+                "name": child.incarnation,
+                "starts": child.starts,
+                "last_exit": child.last_exit,
+            }
+            for child in self._children
+        }
+        state = {
+            "pid": os.getpid(),
+            "stopped": False,
+            "executor": self._site.workers.executor,
+            "children": children,
+        }
+        try:
+            write_state(self._home.farm, state)
+        except OSError as error:
+            # A full disk must not end a farm whose merges may make space.
+            _log.warning("the state can't be written: %s", error)
 
     def _end(self) -> None:
         """Stop everything: first what claims and runs, then the leases go back, then the gateway."""
@@ -287,12 +309,13 @@ def main(place: str) -> None:
     """
     home = Home(Path(place))
     home.prepare()
-    with reporting("supervisor", home.root), FileLock(home.supervisor_lock) as lock:
+    with FileLock(home.supervisor_lock) as lock, reporting("supervisor", home.root):
         if not lock.alone():
             return
         if os.fork():
             os._exit(0)
         os.setsid()
+        os.chdir(home.root)
         for old in (home.stay, home.stop):
             old.unlink(missing_ok=True)
         forget_complaint("supervisor", home)

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from grid.farm import leash
 from grid.farm.forkserver import PRELOAD as FOR_PAYLOADS
+from grid.farm.startup import reporting
+from grid.installation import require_own_packages
 
 __all__ = ["PRELOAD", "Nursery"]
 
@@ -107,6 +109,7 @@ def main(descriptor: int, parent: int) -> None:
     leash.die_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    require_own_packages()
     for module in PRELOAD:
         importlib.import_module(module)
     from kernels.warm import warm
@@ -116,4 +119,5 @@ def main(descriptor: int, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    with reporting("zygote", Path(sys.argv[3])):
+        main(int(sys.argv[1]), int(sys.argv[2]))

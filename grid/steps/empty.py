@@ -24,12 +24,19 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     Parameters
     ----------
     spec
-        Optional keys, in the order in which they are obeyed: ``print`` (text), ``touch`` (file to append the
-        start token to), ``spawn`` (``"child"``, or ``"daemon"`` in a session of its own; its number goes to the file
-        ``spawned``), ``wait_for`` (path of a file; returns when it exists; ``steady`` progress meanwhile),
-        ``allocate`` (bytes), ``fail`` (the name of an error class, raised unless the file ``unless`` exists), ``signal`` (number, sent to
-        itself), ``exit`` (code, leaves without a result), ``bad_result`` (returns what JSON can't carry),
-        ``environ`` (names, whose values are returned), ``result`` (returned).
+        Optional keys, in the order in which they are obeyed:
+        ``print`` (text);
+        ``touch`` (a file that the start token is appended to);
+        ``spawn`` (``"child"``, or ``"daemon"`` in a session of its own; its number goes to the file ``spawned``);
+        ``wait_for`` (a file; waits until it exists, with ``steady`` progress if asked for);
+        ``allocate`` (bytes);
+        ``fail`` (the name of an error class; raised unless the file ``unless`` exists);
+        ``signal`` (number, sent to itself);
+        ``exit`` (code; leaves without a result);
+        ``bad_result`` (returns what JSON can't carry);
+        ``random`` (returns random numbers);
+        ``environ`` (names, whose values are returned);
+        ``result`` (returned).
     progress
         Called with ``(done, total)``.
     """
@@ -56,6 +63,12 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     if "bad_result" in spec:
         return {"result": object()}
     progress(1, 1)
+    if "random" in spec:
+        import random
+
+        import numpy as np
+
+        return {"random": [random.random(), float(np.random.random())]}  # noqa: NPY002 -- what old code uses
     if "environ" in spec:
         return {"environ": [os.environ.get(name) for name in spec["environ"]]}
     return dict(spec.get("result", {}))

@@ -30,7 +30,7 @@ WIDE = Limits(memory=1_000_000_000, wall_s=60, quiet_s=60)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PayloadServer]:
-    server = PayloadServer(preload=("grid.farm.child", "grid.steps.empty"))
+    server = PayloadServer(preload=("numpy", "grid.farm.child", "grid.steps.empty"))
     yield server
     server.close()
 
@@ -229,6 +229,17 @@ def test_a_payload_that_ends_takes_its_children_along(server: PayloadServer, ord
 
 def _dead(process: int) -> bool:
     return not alive(process)
+
+
+def test_unseeded_random_numbers_belong_to_the_job(server: PayloadServer, order: Order) -> None:
+    """Every attempt of a job draws the same, every other job others."""
+    drawn = []
+    for seed in ("a", "a", "b"):
+        ended = server.run(replace(order, spec={**order.spec, "random": True}, seed=seed))
+        assert ended.result is not None
+        drawn.append(tuple(ended.result["random"]))
+    assert drawn[0] == drawn[1]
+    assert not set(drawn[0]) & set(drawn[2])
 
 
 def test_the_payload_knows_that_it_is_one(server: PayloadServer, order: Order) -> None:

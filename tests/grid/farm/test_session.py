@@ -13,7 +13,7 @@ import pytest
 
 from grid.farm.home import read_state
 from grid.farm.session import attach, down, running, up
-from sitecfg.errors import ConfigError, GatewayUnreachable, SchemaRevision
+from sitecfg.errors import ConfigError, GatewayUnreachable, OutputError, SchemaRevision
 from tests.grid.farm.conftest import alive, make_home, open_ledger, processes_of, until
 
 if TYPE_CHECKING:
@@ -161,6 +161,22 @@ def test_settings_that_are_wrong_are_told_to_the_client(home: Home) -> None:
     home.settings.write_text("")
     with attach(home.root):
         pass
+
+
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError), attach(tmp_path / "file" / "home"):
+        pass
+
+
+def test_settings_that_become_wrong_later_are_told_too(home: Home) -> None:
+    """Processes that start later read them, and say that they can't go on."""
+    with attach(home.root) as session:
+        home.settings.write_text("[workers]\nslots = 'many'\n")
+        with attach(home.root, "farm"), pytest.raises(ConfigError, match="slots"):
+            until(lambda: session.client.health()["pid"] == 0)
+    assert not running(home)
+    until(lambda: not processes_of(home))
 
 
 def test_a_catalog_of_another_revision_is_told_to_the_client(home: Home) -> None:
