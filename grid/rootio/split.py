@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "SplitOutput", "SplitRecipe", "SplitReport", "split"]
 
+#: Bytes of events that all outputs together hold back before they write them.
+_HELD = 64 << 20
+
 
 def split(
     source: Path | str,
@@ -196,11 +199,7 @@ class _Split:
                 keys, masks = keys[place], masks[place]
             if not trees:
                 branches = reader.branches if guard is None else guard.branches
-                titles = {part.path: part.title for part in self.events}
-                trees = [
-                    {path: sink.tree(path, of, title=titles[path]) for path, of in branches.items()}
-                    for sink in sinks
-                ]
+                trees = self._open_trees(branches, sinks)
             hashes = content_hashes(columns, branches)
             self.books.add(masks, keys, hashes)
             self.overlap += bits.overlap(masks, len(sinks))
@@ -213,6 +212,20 @@ class _Split:
             if self.progress is not None:
                 self.progress(chunk.stop, 2 * max(reader.entries, 1))
         return branches
+
+    def _open_trees(
+        self, branches: Mapping[str, Sequence[Branch]], sinks: Sequence[Sink]
+    ) -> list[dict[str, SinkTree]]:
+        """Begin the event trees of all outputs; what they hold back depends on the number of streams alone."""
+        titles = {part.path: part.title for part in self.events}
+        size = min(16 << 20, max(1 << 20, _HELD // len(sinks)))
+        return [
+            {
+                path: sink.tree(path, of, title=titles[path], cluster_bytes=size)
+                for path, of in branches.items()
+            }
+            for sink in sinks
+        ]
 
     def _book_gone(self, keys: NDArray[np.uint64], place: NDArray[np.int64]) -> None:
         gone = np.ones(len(keys), np.bool_)

@@ -269,7 +269,7 @@ def test_an_input_whose_events_are_known_adds_up(tmp_path: Path) -> None:
     assert summed == file_facts(tmp_path / "in.root").fingerprint
 
 
-@pytest.mark.parametrize("name", ["Run2012B_SingleMu_1000.root", "nano_dy.root", "nano_dy_empty.root"])
+@pytest.mark.parametrize("name", ["Run2012B_SingleMu_1000.root", "nano_dy.root"])
 def test_real_files_split_as_uproot_says(tmp_path: Path, real_data: Path, name: str) -> None:
     import awkward as ak
     import uproot
