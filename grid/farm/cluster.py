@@ -38,7 +38,11 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.terminate": False,
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "10s",
+    # An idle farm should cost next to nothing: Dask's own clocks tick fifty times a second.
+    "distributed.admin.tick.interval": "1s",
     "distributed.admin.tick.limit": "30s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.client.scheduler-info-interval": "1 minute",
     "distributed.diagnostics.nvml": False,
     "distributed.diagnostics.cudf": False,
     # Their pages have no login.

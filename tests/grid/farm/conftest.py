@@ -52,7 +52,7 @@ longest_delay = "0 s"
 """
 
 
-def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 90.0) -> Any:
     """Wait for something to become true and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := what()):
