@@ -87,9 +87,9 @@ class Identity:
 def find_event_trees(
     source: Source, named: Sequence[str] = (), identity: Sequence[str] = DEFAULT_IDENTITY
 ) -> list[TreeInfo]:
-    """Return the trees that hold the events: those named, else the one that is found.
+    """Return the trees that hold the events: those named, else those that our own record names, else the one found.
 
-    Without names it is the one tree that has all `identity` branches, else the one that is called
+    Without names and record it is the one tree that has all `identity` branches, else the one that is called
     ``Events`` (in any case), else the only tree.
 
     Raises
@@ -99,6 +99,9 @@ def find_event_trees(
     SchemaMismatch
         If trees that are named together differ in their number of entries.
     """
+    said = (source.record or {}).get("event_trees")
+    if not named and isinstance(said, list) and set(said) <= set(source.tree_paths):
+        named = said
     if named:
         found = [source.info(path) for path in named]
         if len({info.entries for info in found}) > 1:

@@ -60,7 +60,7 @@ def merge(
     record
         Provenance to store in the output, beside what is found here.
     progress
-        Called with (inputs done, inputs in all plus one for the proof).
+        Called with (done, in all), in thousandths of an input; the proof counts as one more input.
 
     Raises
     ------
@@ -104,6 +104,7 @@ class _Merge:
         self.total = Tally()
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
+        self.started = 0
         self.dropped: dict[tuple[str, str], str] = {}
         self.notes: list[str] = []
 
@@ -118,19 +119,23 @@ class _Merge:
             for part in self.events:
                 self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
             for number, (path, sums) in enumerate(zip(self.sources, self.sums, strict=True)):
+                self.started = number
                 with open_source(path) as source:
                     self._add(source, sums, sink)
-                self._tell(number + 1)
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
             written = sink.close()
+            self.started = len(self.sources)
             found = self._prove(record)
-            self._tell(len(self.sources) + 1)
+            self._tell(1, 1)
         return self._report(written, found, duplicates)
 
-    def _tell(self, done: int) -> None:
+    def _tell(self, done: int, entries: int) -> None:
+        """Report events done of the input, or the proof, that was started last."""
         if self.progress is not None:
-            self.progress(done, len(self.sources) + 1)
+            self.progress(
+                1000 * self.started + 1000 * done // max(entries, 1), 1000 * (len(self.sources) + 1)
+            )
 
     def _remove_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
@@ -147,9 +152,7 @@ class _Merge:
 
     def _begin(self, source: Source) -> None:
         """Let the first input decide on event trees, branches and identity."""
-        said = source.record or {}
-        named = self.options.event_trees or tuple(said.get("event_trees") or ())
-        infos = find_event_trees(source, named, self.options.identity or DEFAULT_IDENTITY)
+        infos = find_event_trees(source, self.options.event_trees, self.options.identity or DEFAULT_IDENTITY)
         self.events = self._carry(infos, source.url)
         self.identity = self._choose_identity(source, infos)
         self.finder = Finder(self.identity or ())
@@ -246,6 +249,7 @@ class _Merge:
             self.finder.add(reader.source.url, seen)
             for path, tree in self.trees.items():
                 tree.extend({branch.name: chunk.trees[path][branch.name] for branch in reader.branches[path]})
+            self._tell(chunk.stop, reader.entries)
         return tally
 
     def _add_rows(self, source: Source, sink: Sink) -> None:
@@ -306,7 +310,7 @@ class _Merge:
             {path: (side.carried.branches, side.tally) for path, side in self.side.items()},
             record,
         )
-        return prove(self.out, expected, memory_bytes=self.options.memory_bytes)
+        return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
         for path, side in self.side.items():

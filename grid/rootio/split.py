@@ -18,7 +18,7 @@ import numpy as np
 from grid.rootio.books import Books, MaskBook
 from grid.rootio.carry import carry, carry_others
 from grid.rootio.checksums import checksum_file
-from grid.rootio.events import find_event_trees, find_identity
+from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
 from grid.rootio.guard import Guard
 from grid.rootio.keep import parse
 from grid.rootio.origins import known_origins, origins_json
@@ -30,7 +30,7 @@ from grid.rootio.splitting import SplitOutput, SplitRecipe, SplitReport
 from grid.rootio.streams import ALL, Streams
 from grid.rootio.tally import NOTHING, Tally, content_hashes
 from kernels import bits, fingerprint, jagged
-from sitecfg.errors import UsageError
+from sitecfg.errors import SchemaMismatch, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.columns import Branch
     from grid.rootio.sink import SinkTree
-    from grid.rootio.source import Source
+    from grid.rootio.source import Source, TreeInfo
 
 __all__ = ["ALL", "SplitOutput", "SplitRecipe", "SplitReport", "split"]
 
@@ -121,6 +121,7 @@ class _Split:
         choose = partial(carry, where=source.url, on_refused=recipe.on_refused, format=recipe.format)
         self.events = choose(infos, rules=parse(recipe.keep), need=self.identity.names)
         others = [info for path, info in source.trees.items() if path not in {info.path for info in infos}]
+        _refuse_parallel(source, infos[0], others)
         rows = [part for info in others for part in choose([info])]
         self.rows = [part for part in rows if part.branches]
         self.dropped_branches = tuple(
@@ -254,10 +255,15 @@ class _Split:
             {part.path: (part.branches, self.row_tallies[part.path]) for part in self.rows},
             {**self.record, "stream": self.streams.names[bit]},
         )
-        found = prove(self.paths[bit], expected, memory_bytes=self.recipe.memory_bytes)
-        if self.progress is not None:
-            whole = max(entries, 1)
-            self.progress(whole + whole * (bit + 1) // len(self.paths), 2 * whole)
+
+        def tell(done: int, here: int) -> None:
+            if self.progress is not None:
+                share = (bit + done / max(here, 1)) / len(self.paths)
+                self.progress(whole + int(whole * share), 2 * whole)
+
+        whole = max(entries, 1)
+        found = prove(self.paths[bit], expected, memory_bytes=self.recipe.memory_bytes, progress=tell)
+        tell(1, 1)
         written = sink.close()
         return SplitOutput(
             self.streams.names[bit],
@@ -272,3 +278,17 @@ class _Split:
             found.sections,
             found.trees,
         )
+
+
+def _refuse_parallel(source: Source, events: TreeInfo, others: Sequence[TreeInfo]) -> None:
+    """Refuse to cut one of several trees that go together entry by entry.
+
+    A tree of runs or run sections may have as many rows as there are events by chance.
+    """
+    for info in others:
+        if 1 < info.entries == events.entries and not set(DEFAULT_IDENTITY[:2]) & set(info.by_name()):
+            raise SchemaMismatch(
+                f"it has {info.entries} entries, like the event tree {events.path}, and was not named",
+                where=f"{source.url}: {info.path}",
+                todo=f"name both as event trees to cut them together: {events.path}, {info.path}",
+            )

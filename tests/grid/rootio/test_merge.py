@@ -287,6 +287,15 @@ def test_real_files_that_do_not_go_together(
     assert not (tmp_path / "out.root").exists()
 
 
+def test_progress_goes_up_to_its_end(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    how = MergeOptions(memory_bytes=500)
+    merge(parts(tmp_path, [30, 0, 30]), tmp_path / "out.root", how, progress=lambda *said: told.append(said))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert len(set(told)) > 10
+    assert told[-1] == (4000, 4000)
+
+
 def test_reports_are_plain_json(tmp_path: Path) -> None:
     report = merge(parts(tmp_path, [3, 3]), tmp_path / "out.root")
     assert json.loads(json.dumps(report.to_json()))["output"]["events"] == 6
