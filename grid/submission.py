@@ -64,8 +64,8 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
         conditions=hashlib.sha256(conditions).hexdigest() if conditions else "",
         table=_table(production.split, find_table),
         merge=_merge(production.merge, merge_target),
-        identity=_words(production.identity),
-        tree=_words(production.tree),
+        identity=_branches("identity", production.identity, least=1),
+        tree=_branches("tree", production.tree),
         keep=_words(production.keep),
         on_refused=_choice("on_refused", production.on_refused, ("refuse", "drop")),
         compression=production.compression or "",
@@ -104,7 +104,8 @@ def find_files(patterns: Iterable[str | Path]) -> list[str]:
                 else "check it"
             )
             raise MissingFile("no file has this name", where=pattern, todo=hint)
-        found.update(path.absolute().as_uri() for path in files)
+        # One spelling for one name: 'a/../x.root' is 'x.root'. A link keeps its name; its bytes tell what it is.
+        found.update((path.parent.resolve() / path.name).as_uri() for path in files)
     return sorted(found)
 
 
@@ -163,6 +164,15 @@ def _merge(wanted: str | int | None, target: int) -> int:
 
 def _words(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _branches(key: str, value: str | Sequence[str], *, least: int = 0) -> tuple[str, ...]:
+    names = _words(value)
+    if len(names) < least or not all(names) or len(set(names)) < len(names):
+        raise UsageError(
+            f"{names!r} names nothing, or the same thing twice", where=key, todo="name each once"
+        )
+    return names
 
 
 def _choice(key: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -54,7 +54,7 @@ class Planner:
         self._next = 0.0
 
     def step(self, catalog: Catalog) -> float | None:
-        """Plan once for every production that is active or stalled.
+        """Plan once for every active production; one that is stalled is made active by who frees its jobs.
 
         A plan looks at a whole production, and every commit asks for one: at most a tenth of the time goes into it.
         """
@@ -62,11 +62,7 @@ class Planner:
         if began < self._next:
             return self._next - began
         with catalog.read() as tx:
-            unfinished = [
-                one
-                for state in (ProductionState.ACTIVE, ProductionState.STALLED)
-                for one in productions.productions(tx, state=state)
-            ]
+            unfinished = productions.productions(tx, state=ProductionState.ACTIVE)
         for production in unfinished:
             _plan(catalog, production, self._max_inputs)
         ended = time.monotonic()
@@ -85,8 +81,13 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
     recipe = Recipe.from_json(production.recipe)
     with catalog.read() as tx:
         answer, numbers = _ask(tx, production, recipe, max_inputs)
+    if not _changes(answer, production):
+        return
     new_merges: Counter[str] = Counter()
     with catalog.write() as tx:
+        if answer.standing is not Standing.ACTIVE:
+            # A job may have been freed, or an input added, since: only what is true now may end the planning.
+            answer, numbers = _ask(tx, production, recipe, max_inputs)
         jobs.add_jobs(
             tx,
             production.id,
@@ -107,9 +108,17 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
             jobs.add_jobs(
                 tx, production.id, Kind.MERGE, [jobs.NewJob(one.key, _ids(numbers, one.files), spec)]
             )
-        productions.set_production_state(
-            tx, production.id, _STATES[answer.standing], why="; ".join(answer.reasons[:5]) or None
-        )
+        productions.set_production_state(tx, production.id, _STATES[answer.standing], why=_why(answer))
+
+
+def _changes(answer: Plan, production: Production) -> bool:
+    return bool(answer.compare or answer.process or answer.merge) or (
+        (_STATES[answer.standing], _why(answer)) != (production.state, production.why)
+    )
+
+
+def _why(answer: Plan) -> str | None:
+    return "; ".join(answer.reasons[:5]) or None
 
 
 def _ask(

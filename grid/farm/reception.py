@@ -95,7 +95,9 @@ def submit(
         declare(tx, source, named, identity=recipe.identity, tree=recipe.tree)
     inputs = find.dataset(tx, source.scope, source.name)
     _same_events(tx, inputs, recipe.identity, recipe.tree)
-    productions.add_dataset_inputs(tx, production.id, inputs.id)
+    if productions.add_dataset_inputs(tx, production.id, inputs.id):
+        # A production that was over has late inputs now; they make files of their own.
+        productions.set_production_state(tx, production.id, ProductionState.ACTIVE)
     if not planning.input_totals(tx, production.id):
         raise UsageError("the input dataset has no files", where=recipe.inputs, todo="declare files first")
     for bit, stream in enumerate(streams_of(recipe)):
@@ -117,7 +119,7 @@ def retry(tx: Transaction, *, production: str | None, file: str | None, job: int
         raise UsageError("nothing to retry is named", todo="name a production, a file or a job")
     # A production that waited for an operator goes on; one that is complete stays so.
     for one in productions.productions(tx, state=ProductionState.STALLED):
-        if freed:
+        if freed or one.name == production:
             productions.set_production_state(tx, one.id, ProductionState.ACTIVE)
     return {"freed": len(freed)}
 

@@ -49,6 +49,9 @@ first_delay = "0 s"
 retries = 1
 first_delay = "0 s"
 
+[retry.oom]
+retries = 0
+
 [retry.killed]
 first_delay = "0 s"
 longest_delay = "0 s"
