@@ -20,6 +20,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from grid.farm.following import bytes_moved
 from sitecfg.errors import GridError, LimitExceeded, NoSpace, NotFound, OutputError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run(channel: socket.socket) -> int:
         return 1
     sys.stdout.flush()
     sys.stderr.flush()
-    channel.sendall(json.dumps({"io": _bytes_moved()}).encode() + b"\n" + text.encode() + b"\n")
+    channel.sendall(json.dumps({"io": bytes_moved("self")}).encode() + b"\n" + text.encode() + b"\n")
     return 0
 
 
@@ -114,10 +115,3 @@ def in_words(error: BaseException) -> GridError:
             return LimitExceeded(what, todo="give a slot more memory, or make chunks smaller")
         case _:
             return GridError(what, todo="read the last lines of what it printed")
-
-
-def _bytes_moved() -> dict[str, int]:
-    """Return what this process read and wrote, by the kernel's count of system calls."""
-    with open("/proc/self/io") as lines:  # noqa: PTH123 -- not a file to talk about paths for
-        counts = dict(line.split(": ") for line in lines)
-    return {"bytes_in": int(counts["rchar"]), "bytes_out": int(counts["wchar"])}

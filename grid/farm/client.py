@@ -96,7 +96,7 @@ class GatewayClient:
         most: int | None = None,
         claimer: str | None = None,
         wait_s: float = 0.0,
-        patience_s: float | None = None,
+        patience_s: float = 0.0,
     ) -> list[tuple[int, int]]:
         """Lease up to `limit` ready jobs; waits up to `wait_s` for the first. Returns (job, epoch) pairs.
 
@@ -105,7 +105,7 @@ class GatewayClient:
         ``release(worker=claimer)`` returns it. A claim whose answer was lost is best returned that way too.
         """
         body = {"cell": cell, "claimer": claimer, "limit": limit, "most": most, "wait_s": wait_s}
-        answer = self.post("/claim", body, patience_s=patience_s)
+        answer = self._ask("POST", "/claim", body, patience_s, again=False)
         return [(one["job"], one["epoch"]) for one in answer["claims"]]
 
     def begin(self, job: int, epoch: int, runner: str, *, host: str, pid: int, worker: str) -> dict[str, Any]:
@@ -198,13 +198,15 @@ class GatewayClient:
         body: dict[str, Any] | None,
         patience_s: float | None,
         answer_s: float = ANSWER_S,
+        *,
+        again: bool = True,
     ) -> Any:
         deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         pause = FIRST_WAIT_S
         while True:
             try:
                 wire = self._connected()
-                status, answer = wire.ask(method, path, body, answer_s=answer_s)
+                status, answer = wire.ask(method, path, body, answer_s=answer_s, again=again)
             except GatewayUnreachable as error:
                 self._forget()
                 if time.monotonic() + pause > deadline:

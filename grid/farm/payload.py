@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grid.farm import forkserver, leash
-from grid.farm.watchdog import judge, memory_of
-from sitecfg.errors import GridError, LimitExceeded, PayloadDied, from_json
+from grid.farm import forkserver
+from grid.farm.following import Follower, last_lines
+from sitecfg.errors import GridError, PayloadDied, from_json
 from sitecfg.units import format_bytes
 
 if TYPE_CHECKING:
@@ -26,14 +23,6 @@ if TYPE_CHECKING:
     from grid.farm.watchdog import Limits
 
 __all__ = ["Ended", "Order", "PayloadServer"]
-
-#: Seconds between two looks at a payload's memory.
-LOOK_EVERY = 0.2
-#: A payload's output file is cut when it gets longer than this, bytes.
-OUTPUT_LIMIT = 16_000_000
-#: How much of its end goes into the report of a failure.
-LAST_LINES = 50
-LAST_BYTES = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +56,16 @@ class Order:
     mark: str
     seed: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what the payload has to know, as plain JSON types."""
+        return {
+            "kind": self.kind,
+            "spec": self.spec,
+            "scratch": str(self.scratch),
+            "mark": self.mark,
+            "seed": self.seed,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -85,22 +84,6 @@ class Ended:
     failure: str
     measured: dict[str, Any]
     last_lines: str
-
-
-@dataclass(slots=True)
-class _Watched:
-    """What is known of a running payload; filled line by line."""
-
-    started: float
-    heard: float
-    pid: int = 0
-    progress: tuple[int, int] = (0, 0)
-    peak_rss: int = 0
-    io: dict[str, int] = field(default_factory=dict)
-    answer: dict[str, Any] | None = None
-    status: dict[str, Any] | None = None
-    killed_for: GridError | None = None
-    failure: str = ""
 
 
 class PayloadServer:
@@ -147,17 +130,14 @@ class PayloadServer:
         """
         mine, theirs = socket.socketpair()
         status, status_write = os.pipe()
-        output = os.open(order.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            with theirs:
-                self._request(theirs.fileno(), status_write, output)
-            os.close(status_write)
-            with mine:
-                watched = _watch(mine, status, output, order, tell, abandoned)
-        finally:
-            os.close(status)
-            os.close(output)
-        return _ended(watched, order)
+        with mine, os.fdopen(status, "rb", buffering=0), order.output.open("ab") as output:
+            with theirs, os.fdopen(status_write, "wb", buffering=0):
+                self._request(theirs.fileno(), status_write, output.fileno())
+            seen = Follower(order, output.fileno(), tell, abandoned)
+            seen.follow(mine, status)
+        if not seen.pid:
+            self._give_up()
+        return _ended(seen, order)
 
     def close(self) -> None:
         """Kill every payload and the forkserver; idempotent."""
@@ -168,6 +148,12 @@ class PayloadServer:
             if self._process is not None:
                 self._process.wait()
                 self._process = None
+
+    def _give_up(self) -> None:
+        """End a forkserver that starts nothing; the next payload gets another."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
 
     def _request(self, *descriptors: int) -> None:
         with self._lock:
@@ -221,6 +207,10 @@ class _Forked:
                 self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
 
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
     def wait(self) -> int:
         if self.returncode is None:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -240,185 +230,48 @@ def _fork_server() -> tuple[socket.socket, _Forked]:
     return mine, _Forked(child)
 
 
-def _watch(
-    channel: socket.socket,
-    status: int,
-    output: int,
-    order: Order,
-    tell: Callable[[int, int], None] | None,
-    abandoned: Callable[[], bool],
-) -> _Watched:
-    """Follow a payload until the forkserver says that it is dead, or is dead itself."""
-    now = time.monotonic()
-    watched = _Watched(started=now, heard=now)
-    sent = json.dumps(
-        {
-            "kind": order.kind,
-            "spec": order.spec,
-            "scratch": str(order.scratch),
-            "mark": order.mark,
-            "seed": order.seed,
-        }
-    ).encode()
-    waiting = memoryview(sent + b"\n")
-    lines = {channel.fileno(): bytearray(), status: bytearray()}
-    channel.setblocking(False)
-    look = now + LOOK_EVERY
-    with selectors.DefaultSelector() as selector:
-        selector.register(channel, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        selector.register(status, selectors.EVENT_READ)
-        while status in lines:
-            for key, events in selector.select(max(0.0, look - time.monotonic())):
-                if events & selectors.EVENT_WRITE:
-                    waiting = _send(channel, waiting)
-                    if not waiting:
-                        selector.modify(channel, selectors.EVENT_READ)
-                if events & selectors.EVENT_READ and not _read(key.fd, lines[key.fd], watched, tell):
-                    selector.unregister(key.fd)
-                    del lines[key.fd]
-            if time.monotonic() >= look:
-                look = time.monotonic() + LOOK_EVERY
-                _look(watched, order, output, abandoned)
-        # Dead: what it said last may still stand in the socket.
-        while channel.fileno() in lines and _read(channel.fileno(), lines[channel.fileno()], watched, tell):
-            pass
-    return watched
-
-
-def _send(channel: socket.socket, waiting: memoryview) -> memoryview:
-    try:
-        return waiting[channel.send(waiting) :]
-    except BlockingIOError:
-        return waiting
-    except (BrokenPipeError, ConnectionResetError):
-        return waiting[:0]  # it died before it read its order; the status will say so
-
-
-def _read(
-    descriptor: int, buffer: bytearray, watched: _Watched, tell: Callable[[int, int], None] | None
-) -> bool:
-    """Take what there is; return False at the end."""
-    try:
-        piece = os.read(descriptor, 1 << 16)
-    except BlockingIOError:
-        return False
-    except ConnectionResetError:
-        piece = b""
-    buffer += piece
-    if b"\n" in piece:
-        *whole, rest = buffer.split(b"\n")
-        buffer[:] = rest
-        for line in whole:
-            _hear(json.loads(line), watched, tell)
-    return bool(piece)
-
-
-def _hear(message: dict[str, Any], watched: _Watched, tell: Callable[[int, int], None] | None) -> None:
-    if "progress" in message:
-        done, total = message["progress"]
-        if (done, total) != watched.progress:
-            watched.progress = (done, total)
-            watched.heard = time.monotonic()
-        if tell is not None:
-            tell(done, total)
-    elif "pid" in message:
-        watched.pid = message["pid"]
-        watched.heard = time.monotonic()
-    elif "io" in message:
-        watched.io = message["io"]
-    elif "status" in message:
-        watched.status = message
-    else:
-        watched.answer = message
-
-
-def _look(watched: _Watched, order: Order, output: int, abandoned: Callable[[], bool]) -> None:
-    if not watched.pid or watched.status is not None:
-        return
-    now = time.monotonic()
-    memory = memory_of(watched.pid, limit=order.limits.memory)
-    watched.peak_rss = max(watched.peak_rss, memory)
-    watched.io = _bytes_moved(watched.pid) or watched.io
-    overrun = judge(order.limits, memory=memory, wall_s=now - watched.started, quiet_s=now - watched.heard)
-    if watched.killed_for is None and overrun is not None:
-        watched.failure = overrun.failure
-        watched.killed_for = LimitExceeded(overrun.what, where=order.mark, peak_memory=watched.peak_rss)
-    elif watched.killed_for is None and abandoned():
-        watched.failure = "lease"
-        watched.killed_for = PayloadDied("its lease is no longer held", where=order.mark)
-    if watched.killed_for is not None:
-        leash.kill_group(watched.pid)
-    if os.fstat(output).st_size > OUTPUT_LIMIT:
-        _cut(order.output, output)
-
-
-def _cut(path: Path, output: int) -> None:
-    """Keep a talkative payload's output bounded; it is appended to, so cutting it is safe."""
-    kept = _last_bytes(path)
-    os.ftruncate(output, 0)
-    os.write(output, b"[the payload printed too much: what stood here was cut]\n" + kept.encode())
-
-
-def _bytes_moved(process: int) -> dict[str, int]:
-    try:
-        with open(f"/proc/{process}/io") as lines:  # noqa: PTH123 -- not a file to talk about paths for
-            counts = dict(line.split(": ") for line in lines)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return {}
-    return {"bytes_in": int(counts["rchar"]), "bytes_out": int(counts["wchar"])}
-
-
-def _ended(watched: _Watched, order: Order) -> Ended:
-    status = watched.status or {}
+def _ended(seen: Follower, order: Order) -> Ended:
+    status = seen.status or {}
     measured: dict[str, Any] = {
         "cpu_s": round(status.get("cpu_s", 0.0), 6),
-        "wall_s": round(time.monotonic() - watched.started, 6),
-        "peak_rss": max(watched.peak_rss, status.get("peak_rss", 0)),
-        "bytes_in": watched.io.get("bytes_in", 0),
-        "bytes_out": watched.io.get("bytes_out", 0),
+        "wall_s": round(seen.wall_s, 6),
+        "peak_rss": max(seen.peak_memory, status.get("peak_rss", 0)),
+        "bytes_in": seen.io.get("bytes_in", 0),
+        "bytes_out": seen.io.get("bytes_out", 0),
     }
-    answer = watched.answer or {}
-    if watched.killed_for is None and "result" in answer and status.get("status") == 0:
+    answer = seen.answer or {}
+    if seen.killed_for is None and "result" in answer and status.get("status") == 0:
         # The step may know better, for example how many bytes it read through a memory map.
         told = answer["result"].get("measured")
         known = {**measured, **told} if isinstance(told, dict) else measured
         return Ended({**answer["result"], "measured": known}, None, "", measured, "")
-    error, failure = _reason(watched, order, measured)
-    return Ended(None, error, failure, measured, _last_bytes(order.output))
+    error, failure = _reason(seen, order, measured["peak_rss"])
+    return Ended(None, error, failure, measured, last_lines(order.output))
 
 
-def _reason(watched: _Watched, order: Order, measured: dict[str, Any]) -> tuple[GridError, str]:
-    if watched.killed_for is not None:
-        return watched.killed_for, watched.failure
-    if watched.answer is not None and "error" in watched.answer:
-        error = from_json(watched.answer["error"])
+def _reason(seen: Follower, order: Order, peak: int) -> tuple[GridError, str]:
+    host = socket.gethostname()
+    facts: dict[str, Any] = {"host": host, "peak_memory": peak}
+    used = f"peak memory {format_bytes(peak)} on {host}"
+    if seen.killed_for is not None:
+        seen.killed_for.facts.update(facts)
+        return seen.killed_for, seen.failure
+    if seen.answer is not None and "error" in seen.answer:
+        error = from_json(seen.answer["error"])
         return error, error.failure
-    facts = {"host": socket.gethostname(), "peak_memory": measured["peak_rss"]}
-    peak = f"peak memory {format_bytes(measured['peak_rss'])} on {facts['host']}"
-    if watched.status is None:
-        return PayloadDied("it was killed together with its forkserver", where=order.mark, **facts), "killed"
-    code = watched.status["status"]
+    if seen.status is None:
+        what = "it was killed together with its forkserver" if seen.pid else "it could not be started"
+        return PayloadDied(f"{what}; {used}", where=order.mark, **facts), "killed"
+    code = seen.status["status"]
     if code >= 0:
-        text = f"it left with exit code {code} and without a result; {peak}"
+        text = f"it left with exit code {code} and without a result; {used}"
         todo = "a step must return; sys.exit and os._exit lose its work"
         return PayloadDied(text, where=order.mark, todo=todo, exit_code=code, **facts), "payload"
     number = signal.Signals(-code)
-    text = f"it was killed by signal {-code} ({number.name}, {signal.strsignal(number)}); {peak}"
+    text = f"it was killed by signal {-code} ({number.name}, {signal.strsignal(number)}); {used}"
     failure = "killed" if number in _FROM_OUTSIDE else "payload"
     return PayloadDied(text, where=order.mark, signal=-code, **facts), failure
 
 
 #: Signals that somebody else sends: an operator, the kernel short of memory, a batch system.
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-
-
-def _last_bytes(path: Path) -> str:
-    """Return the last lines of a payload's output."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - LAST_BYTES))
-            text = stream.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-LAST_LINES:])

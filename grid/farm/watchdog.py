@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from sitecfg.units import format_bytes, format_seconds
 
@@ -66,29 +65,36 @@ def memory_of(process: int, *, limit: int) -> int:
     Resident sets are cheap to read but count shared pages once for each process (every payload shares its
     libraries with the forkserver), so a sum above `limit` is counted again by proportional share.
     """
-    try:
-        leader = psutil.Process(process)
-        family = [leader, *leader.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    resident = sum(_resident(member.pid) for member in family)
-    return resident if resident <= limit else sum(_share(member.pid) for member in family)
+    family = _family(process)
+    resident = sum(_resident(member) for member in family)
+    return resident if resident <= limit else sum(_share(member) for member in family)
+
+
+def _family(process: int) -> list[int]:
+    """Return a process and all its descendants, without listing every process of the machine."""
+    found = [process]
+    for member in found:
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            found += map(int, _read(children).split())
+    return found
 
 
 def _resident(process: int) -> int:
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return pages * _PAGE
+    pages = _read(Path(f"/proc/{process}/statm")).split()
+    return int(pages[1]) * _PAGE if pages else 0
 
 
 def _share(process: int) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
+    lines = _read(Path(f"/proc/{process}/smaps_rollup")).splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss:", "Swap:")))
 
 
-_PAGE = 4096
+def _read(path: Path) -> str:
+    """Return a file of ``/proc``; empty when the process is gone or not ours to see."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -41,8 +41,19 @@ class Wire:
         self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
 
-    def ask(self, method: str, path: str, body: Any, *, answer_s: float) -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, body: Any, *, answer_s: float, again: bool = True
+    ) -> tuple[int, Any]:
         """Make one call and return the status and the answer.
+
+        Parameters
+        ----------
+        method, path, body
+            The call; `body` is sent as JSON.
+        answer_s
+            How long the answer may take.
+        again
+            Whether the call may be made once more when an idle connection turns out to be closed.
 
         Raises
         ------
@@ -59,7 +70,7 @@ class Wire:
             except (OSError, HTTPException) as error:
                 connection.close()
                 # The other end may have closed a connection that was idle. That says nothing about a new one.
-                if used and not isinstance(error, TimeoutError):
+                if again and used and not isinstance(error, TimeoutError):
                     continue
                 raise GatewayUnreachable(f"{type(error).__name__}: {error}", where=self.url) from error
             self._keep(connection)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from grid.farm.payload import OUTPUT_LIMIT, Ended, Order, PayloadServer
+from grid.farm import following
+from grid.farm.payload import Ended, Order, PayloadServer
 from grid.farm.watchdog import Limits
 from sitecfg.errors import CorruptFile, LimitExceeded, NotFound, PayloadDied
 from tests.grid.farm.conftest import alive, until
@@ -173,7 +174,11 @@ def test_a_large_spec_and_a_large_result_fit(server: PayloadServer, order: Order
 
 def test_endless_output_is_cut(server: PayloadServer, order: Order) -> None:
     ended = run(
-        server, order, replace(WIDE, wall_s=0.6), print="x" * (OUTPUT_LIMIT + 100), wait_for="/nonexistent"
+        server,
+        order,
+        replace(WIDE, wall_s=0.6),
+        print="x" * (following.OUTPUT_LIMIT + 100),
+        wait_for="/nonexistent",
     )
     assert ended.failure == "timeout"
     assert order.output.stat().st_size < 100_000
@@ -190,6 +195,31 @@ def test_a_dead_forkserver_is_told_and_replaced(order: Order) -> None:
     thread.join(10)
     assert ended[0].failure == "killed"
     until(lambda: not alive(payload.pid))
+    assert run(server, order).error is None
+    server.close()
+
+
+@pytest.mark.parametrize("asleep", ["forkserver", "payload"])
+def test_what_hangs_beyond_reach_is_given_up(
+    order: Order, asleep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot must not wait for ever for a process that neither starts nor dies."""
+    monkeypatch.setattr(following, "START_S", 0.5)
+    monkeypatch.setattr(following, "DEATH_S", 0.5)
+    server = PayloadServer(preload=())
+    assert server.run(order).error is None
+    forkserver = psutil.Process().children()[-1]
+    if asleep == "forkserver":
+        forkserver.suspend()
+        ended = run(server, order)
+        assert "could not be started" in str(ended.error)
+    else:
+        # It is killed, but nobody is awake to say so.
+        gate = threading.Timer(0.3, forkserver.suspend)
+        gate.start()
+        ended = run(server, order, replace(WIDE, wall_s=0.8), wait_for="/nonexistent")
+        assert ended.failure == "timeout"
+        forkserver.resume()
     assert run(server, order).error is None
     server.close()
 
