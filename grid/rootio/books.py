@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.tally import NOTHING, sum_hex
+from grid.rootio.tally import sum_hex
 from kernels import bits, fingerprint
 
 if TYPE_CHECKING:
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Books", "MaskBook", "total"]
+__all__ = ["Books", "MaskBook", "difference", "total"]
 
 
 @dataclass(frozen=True, slots=True)
 class MaskBook:
     """The events whose streams are exactly the bits of `mask`; mask 0: no stream.
 
-    ``fingerprint`` (``None`` for events without identity) and ``content`` are 32 hex digits.
+    ``fingerprint`` and ``content`` are 32 hex digits.
     """
 
     mask: int
     events: int
-    fingerprint: str | None
+    fingerprint: str
     content: str
 
     def to_json(self) -> dict[str, Any]:
@@ -42,19 +42,12 @@ class Books:
         self._events: dict[int, int] = {}
         self._keys: dict[int, NDArray[np.uint64]] = {}
         self._contents: dict[int, NDArray[np.uint64]] = {}
-        self._known = True
 
-    def add(
-        self, masks: NDArray[np.uint64], keys: NDArray[np.uint64] | None, hashes: NDArray[np.uint64]
-    ) -> None:
-        """Book events: uint64 ``[n]`` stream masks, ``[n, 2]`` event keys (or ``None``), ``[n]`` content hashes."""
+    def add(self, masks: NDArray[np.uint64], keys: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> None:
+        """Book events: uint64 ``[n]`` stream masks, ``[n, 2]`` event keys, ``[n]`` content hashes."""
         found, counts, group = bits.census(masks)
+        identities = fingerprint.group_fingerprints(keys, group, len(found))
         contents = fingerprint.group_fingerprints(fingerprint.event_keys([hashes]), group, len(found))
-        identities = np.zeros_like(contents)
-        if keys is None:
-            self._known = False
-        else:
-            identities = fingerprint.group_fingerprints(keys, group, len(found))
         for number, mask in enumerate(found.tolist()):
             self._events[mask] = self._events.get(mask, 0) + int(counts[number])
             self._keys[mask] = self._keys.get(mask, np.zeros(2, np.uint64)) + identities[number]
@@ -66,7 +59,7 @@ class Books:
             MaskBook(
                 mask,
                 self._events[mask],
-                fingerprint.to_hex(self._keys[mask]) if self._known else None,
+                fingerprint.to_hex(self._keys[mask]),
                 fingerprint.to_hex(self._contents[mask]),
             )
             for mask in sorted(self._events)
@@ -74,29 +67,33 @@ class Books:
 
 
 def total(books: Iterable[MaskBook], stream: int | None = None) -> MaskBook:
-    """Add books: all of them, or those of the masks that contain bit `stream`.
-
-    The result's mask is the OR of the masks. A missing fingerprint makes the sum's missing.
-    """
+    """Add books: all of them, or those of the masks that contain bit `stream`; the masks are joined."""
     chosen = [book for book in books if stream is None or book.mask >> stream & 1]
-    known = all(book.fingerprint is not None for book in chosen)
     mask = 0
     for book in chosen:
         mask |= book.mask
     return MaskBook(
         mask,
         sum(book.events for book in chosen),
-        sum_hex(book.fingerprint or NOTHING for book in chosen) if known else None,
+        sum_hex(book.fingerprint for book in chosen),
         sum_hex(book.content for book in chosen),
     )
 
 
-def differences(whole: MaskBook, parts: Mapping[str, MaskBook]) -> list[str]:
-    """Say what doesn't close between a whole and its parts, a sentence each; empty when all is well."""
+def difference(events: int, identities: str, parts: Mapping[str, MaskBook]) -> str | None:
+    """Say what doesn't close between a file and its parts; ``None`` when all is well.
+
+    Parameters
+    ----------
+    events, identities
+        The number of the file's events, and their fingerprint.
+    parts
+        Books that together should be the file, by name.
+    """
     summed = total(parts.values())
-    named = " + ".join(f"{name} {part.events}" for name, part in parts.items())
-    if summed.events != whole.events:
-        return [f"{named} = {summed.events} events, but there are {whole.events}"]
-    if None not in {summed.fingerprint, whole.fingerprint} and summed.fingerprint != whole.fingerprint:
-        return [f"{named} = {summed.events} events as it should be, but other ones"]
-    return []
+    named = " + ".join(f"{part.events} {name}" for name, part in parts.items())
+    if summed.events != events:
+        return f"{named} = {summed.events} events, but there are {events}"
+    if summed.fingerprint != identities:
+        return f"{named} = {events} events as it should be, but other ones"
+    return None

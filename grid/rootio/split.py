@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.books import Books, MaskBook
+from grid.rootio.books import Books, MaskBook, difference, total
 from grid.rootio.carry import carry, carry_others
 from grid.rootio.checksums import checksum_file
 from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
@@ -30,7 +30,7 @@ from grid.rootio.splitting import SplitOutput, SplitRecipe, SplitReport
 from grid.rootio.streams import ALL, Streams
 from grid.rootio.tally import NOTHING, Tally, content_hashes
 from kernels import bits, fingerprint, jagged
-from sitecfg.errors import SchemaMismatch, UsageError
+from sitecfg.errors import ClosureError, SchemaMismatch, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -132,6 +132,7 @@ class _Split:
         self.row_tallies = {part.path: Tally() for part in self.rows}
         self.books = Books()
         self.gone, self.gone_keys = 0, np.zeros(2, np.uint64)
+        self.read_keys = np.zeros(2, np.uint64)
         self.overlap = np.zeros((len(self.paths), len(self.paths)), np.int64)
 
     def run(self, process: Callable[[Any, Any], Any] | None) -> SplitReport:
@@ -142,6 +143,7 @@ class _Split:
             sinks = [stack.enter_context(self._sink(bit)) for bit in range(len(self.paths))]
             stack.push(self._remove_on_error)
             branches = self._write_events(reader, guard, sinks)
+            books, dropped = self._close_books(reader.entries)
             self._write_rows(sinks)
             for sink in sinks:
                 sink.close()
@@ -152,8 +154,8 @@ class _Split:
             reader.entries,
             self.streams.names,
             outputs,
-            self.books.close(),
-            MaskBook(0, self.gone, fingerprint.to_hex(self.gone_keys), NOTHING),
+            books,
+            dropped,
             tuple(map(tuple, self.overlap.tolist())),
             self.dropped_branches,
             tuple(note for info in self.source.trees.values() for note in info.notes),
@@ -193,6 +195,7 @@ class _Split:
         for chunk in reader.chunks(self.recipe.memory_bytes):
             keys = self.identity.keys(chunk.trees, chunk.start, chunk.stop)
             masks = self.streams.masks(chunk, keys)
+            self.read_keys += fingerprint.fingerprint(keys)
             columns = chunk.trees
             if guard is not None:
                 place, columns = guard(chunk)
@@ -233,6 +236,15 @@ class _Split:
         gone[place] = False
         self.gone += int(gone.sum())
         self.gone_keys += fingerprint.fingerprint(keys[gone])
+
+    def _close_books(self, entries: int) -> tuple[tuple[MaskBook, ...], MaskBook]:
+        """Return the books, and one for what was dropped; together they must be the input."""
+        books = self.books.close()
+        dropped = MaskBook(0, self.gone, fingerprint.to_hex(self.gone_keys), NOTHING)
+        parts = {"booked": total(books), "dropped": dropped}
+        if wrong := difference(entries, fingerprint.to_hex(self.read_keys), parts):
+            raise ClosureError(wrong, where=self.source.url)
+        return books, dropped
 
     def _write_rows(self, sinks: Sequence[Sink]) -> None:
         """Copy every tree that holds no events whole into every output."""

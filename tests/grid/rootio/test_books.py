@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.rootio.books import Books, MaskBook, differences, total
+from grid.rootio.books import Books, MaskBook, difference, total
 from grid.rootio.tally import NOTHING, Tally
 from kernels import fingerprint
 
@@ -47,23 +47,21 @@ def test_the_books_of_chunks_add_up_to_streams_and_to_the_whole(mask: list[int],
         )
 
 
-def test_events_without_identity_have_no_fingerprint() -> None:
-    books = Books()
-    books.add(np.asarray([1], np.uint64), None, np.asarray([5], np.uint64))
-    (book,) = books.close()
-    assert book.fingerprint is None
-    assert total([book]).fingerprint is None
-    assert total([]).fingerprint == NOTHING
+def test_no_book_is_nothing() -> None:
+    assert Books().close() == ()
+    assert total([]) == MaskBook(0, 0, NOTHING, NOTHING)
 
 
 def test_differences_are_said_in_words() -> None:
-    whole = MaskBook(0, 3, "0" * 31 + "3", NOTHING)
     one = MaskBook(1, 1, "0" * 31 + "1", NOTHING)
     two = MaskBook(2, 2, "0" * 31 + "2", NOTHING)
-    assert differences(whole, {"A": one, "B": two}) == []
-    assert differences(whole, {"A": one}) == ["A 1 = 1 events, but there are 3"]
+    whole = "0" * 31 + "3"
+    assert difference(3, whole, {"kept": one, "dropped": two}) is None
+    assert difference(3, whole, {"kept": one}) == "1 kept = 1 events, but there are 3"
     other = MaskBook(2, 2, "0" * 31 + "9", NOTHING)
-    assert "other ones" in differences(whole, {"A": one, "B": other})[0]
+    assert difference(3, whole, {"kept": one, "dropped": other}) == (
+        "1 kept + 2 dropped = 3 events as it should be, but other ones"
+    )
 
 
 @settings(deadline=None)
