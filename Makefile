@@ -15,8 +15,11 @@ PIP := $(PY) -m pip --disable-pip-version-check --require-virtualenv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
-# Extra words for pytest: make test ARGS="-k merge -x"
+# To test less: make test TESTS=tests/grid/rootio ARGS="-k merge -x"
+TESTS ?= tests benchmarks
 ARGS ?=
+# Farms are timed and killed, so their tests have the machine to themselves. Code 5: no test of this kind was chosen.
+pytest = $(PY) -m pytest -m "$(1)" $(2) --durations=10 --durations-min=5 $(TESTS) $(ARGS) || [ $$? -eq 5 ]
 
 .PHONY: help demo test test-long check bench docs hooks clean
 
@@ -27,10 +30,12 @@ demo: $(VENV)/.run  ## make a sample, split and merge it on a small farm, kill a
 	@$(PY) examples/demo.py
 
 test: $(VENV)/.dev  ## every test but the slow ones, and each benchmark once at 1 % of its size
-	$(PY) -m pytest -m "not slow" tests benchmarks $(ARGS)
+	$(call pytest,not slow and not farm,--numprocesses=logical --dist=loadfile)
+	$(call pytest,not slow and farm)
 
 test-long: $(VENV)/.dev  ## the slow tests too
-	$(PY) -m pytest tests benchmarks $(ARGS)
+	$(call pytest,not farm,--numprocesses=logical --dist=loadfile)
+	$(call pytest,farm)
 
 check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with warnings as errors
 	$(PY) -m ruff check .
