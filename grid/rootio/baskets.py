@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Layout", "layout_of"]
+    from grid.rootio.truncated import Packing
+
+__all__ = ["Layout", "layout_of", "packed_numbers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,6 @@ def layout_of(interpretation: Any) -> Layout | str:
         return _numbers(interpretation)
     if kind == "AsJagged" and type(interpretation.content).__name__ == "AsDtype":
         return _lists_of_numbers(interpretation)
-    if kind in {"AsDouble32", "AsFloat16"}:
-        dtype = np.dtype(np.float64 if kind == "AsDouble32" else np.float32)
-        return Layout(dtype, _Converted(Branch("", "", dtype, tuple(interpretation.to_dtype.shape))))
     if kind == "AsStrings":
         return _texts(interpretation)
     if kind == "AsObjects":
@@ -55,6 +54,26 @@ def layout_of(interpretation: Any) -> Layout | str:
     if kind == "UnknownInterpretation":
         return "uproot has no rule to read it"
     return f"{kind} can't be carried"
+
+
+def packed_numbers(packing: Packing, shape: tuple[int, ...], *, jagged: bool) -> Layout:
+    """Return the layout of numbers that are stored with fewer bits."""
+    width = packing.width * int(np.prod(shape, dtype=np.int64))
+
+    def decode(branch: Any, number: int, start: int, stop: int) -> Column:
+        basket = branch.basket(number)
+        data = _data(basket)
+        edges = (
+            _entry_edges(branch, basket, number, (start, stop), width)
+            if jagged
+            else np.arange(stop - start + 1, dtype=np.int64) * width
+        )
+        offsets, rest = np.divmod(edges, width)
+        if rest.any() or edges[-1] != len(data):
+            raise CorruptFile(f"basket {number} has {len(data)} bytes for {stop - start} entries of {width}")
+        return Column(packing.unpack(data).reshape(-1, *shape), (offsets,) if jagged else ())
+
+    return Layout(packing.dtype, decode, shape, int(jagged))
 
 
 def _numbers(interpretation: Any) -> Layout | str:
@@ -80,10 +99,11 @@ def _lists_of_numbers(interpretation: Any) -> Layout | str:
         return f"several leaves in one branch: {', '.join(disk.names)}"
     dtype, shape = _memory_type(interpretation.content)
     header = int(interpretation.header_bytes)
+    width = disk.itemsize
 
     def decode(branch: Any, number: int, start: int, stop: int) -> Column:
         basket = branch.basket(number)
-        data, edges = _data(basket), _entry_edges(basket, number, stop - start)
+        data, edges = _data(basket), _entry_edges(branch, basket, number, (start, stop), width)
         if header:
             data, edges = _without_header(data, edges, header, disk.itemsize, number)
         offsets, rest = np.divmod(edges, disk.itemsize)
@@ -101,7 +121,7 @@ def _texts(interpretation: Any) -> Layout | str:
 
     def decode(branch: Any, number: int, start: int, stop: int) -> Column:
         basket = branch.basket(number)
-        data, edges = _data(basket), _entry_edges(basket, number, stop - start)
+        data, edges = _data(basket), _entry_edges(branch, basket, number, (start, stop))
         return Column(*_without_lengths(data, edges, header, number))
 
     return Layout(np.dtype(np.uint8), decode, text=True)
@@ -154,17 +174,39 @@ def _data(basket: Any) -> NDArray[np.uint8]:
     return np.asarray(basket.data, dtype=np.uint8).reshape(-1)
 
 
-def _entry_edges(basket: Any, number: int, entries: int) -> NDArray[np.int64]:
-    """Where each entry begins, and the last ends, in bytes; checked."""
-    if basket.byte_offsets is None:
-        if entries and len(_data(basket)):
-            raise CorruptFile(f"basket {number} has no entry offsets")
-        return np.zeros(entries + 1, np.int64)
-    edges = np.asarray(basket.byte_offsets, dtype=np.int64)
-    sound = len(edges) == entries + 1 and edges[0] == 0 and edges[-1] == len(_data(basket))
+def _entry_edges(
+    branch: Any, basket: Any, number: int, entries: tuple[int, int], width: int = 0
+) -> NDArray[np.int64]:
+    """Where each entry begins, and the last ends, in bytes; checked.
+
+    A basket may leave its offsets out; then they follow from the branch that counts its values, which
+    take `width` bytes each.
+    """
+    size, length = len(_data(basket)), entries[1] - entries[0]
+    if basket.byte_offsets is not None:
+        edges = np.asarray(basket.byte_offsets, dtype=np.int64)
+    elif size and width and (counts := _counts(branch, entries)) is not None:
+        edges = np.concatenate([[0], np.cumsum(counts * width)])
+    elif length and size:
+        raise CorruptFile(f"basket {number} has no entry offsets")
+    else:
+        return np.zeros(length + 1, np.int64)
+    sound = len(edges) == length + 1 and edges[0] == 0 and edges[-1] == size
     if not sound or (np.diff(edges) < 0).any():
         raise CorruptFile(f"basket {number} has entry offsets that contradict its size")
     return edges
+
+
+def _counts(branch: Any, entries: tuple[int, int]) -> NDArray[np.int64] | None:
+    """Read the lengths of a branch's entries from the branch that counts them, if there is one."""
+    counting = branch.member("fLeaves")[0].member("fLeafCount", none_if_missing=True)
+    for other in branch.tree.itervalues(recursive=True) if counting is not None else ():
+        if any(leaf is counting for leaf in other.member("fLeaves")):
+            counts = other.array(
+                entry_start=entries[0], entry_stop=entries[1], library="np", array_cache=None
+            )
+            return np.asarray(counts).astype(np.int64)
+    return None
 
 
 def _without_header(

@@ -153,7 +153,7 @@ class _Walk:
         for _ in range(3):  # line, filling, marker
             at = self.skip(at)
         numbers = struct.unpack_from(_TREE.get(version, ""), self.data, at)
-        if not numbers:
+        if not numbers or numbers[5] != 1:  # the tree's weight
             raise _NotPlainError
         at += struct.calcsize(_TREE[version])
         if version >= 19:

@@ -154,6 +154,8 @@ class Sink:
         taken = {tree.books.name for tree, home in self._trees if home is directory}
         if not name or name in taken or path.strip("/") in self._directories:
             raise UsageError(f"a tree can't be called {path!r}: the name is taken or empty")
+        if path.strip("/") == RECORD_KEY:
+            raise UnsupportedContent("no tree can have this name: the record of a file has it", where=path)
         if key_length(b"TTree", _encode(name), _encode(title), big=True) > _LONGEST_KEY:
             raise UnsupportedContent("its name and title are too long for a key", where=name[:100])
         tree = SinkTree(

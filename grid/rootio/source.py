@@ -35,6 +35,7 @@ __all__ = ["RECORD_KEY", "Chunk", "Source", "TreeInfo", "open_source"]
 
 #: The key under which our own files carry their provenance, a JSON string.
 RECORD_KEY = "mdcgrid"
+_RECORD_CLASS = "TObjString"
 
 _TREE_CLASSES = frozenset({"TTree", "TNtuple", "TNtupleD"})
 _NTUPLE_CLASSES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
@@ -105,8 +106,10 @@ class Source:
         self.others: tuple[tuple[str, str], ...] = tuple(
             (path, kind)
             for path, (_, kind) in keys.items()
-            if path not in self._tree_keys and path != RECORD_KEY and not kind.startswith("TDirectory")
+            if path not in self._tree_keys and not kind.startswith("TDirectory")
+            if (path, kind) != (RECORD_KEY, _RECORD_CLASS)
         )
+        self._has_record = keys.get(RECORD_KEY, ("", ""))[1] == _RECORD_CLASS
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +143,7 @@ class Source:
         CorruptFile
             If the key is there but is no JSON object.
         """
-        if RECORD_KEY not in {key.split(";", 1)[0] for key in self._file.keys(recursive=False)}:
+        if not self._has_record:
             return None
         with translated(self.url, RECORD_KEY):
             text = str(self._file[RECORD_KEY])
@@ -293,7 +296,8 @@ def translated(url: str, key: str = "") -> Iterator[None]:
     where = f"{url}: {key}" if key else url
     try:
         yield
-    except GridError:
+    except GridError as error:
+        error.where = error.where or where
         raise
     except FileNotFoundError as error:
         raise MissingFile("there is no such file", where=url) from error
@@ -309,6 +313,7 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         EOFError,
         LookupError,
         MemoryError,
+        NameError,
         OSError,
         RuntimeError,
         TypeError,
@@ -326,15 +331,26 @@ def _kind(error: BaseException, key: str) -> type[InputError]:
         return NotRootFile
     if "expected Chunk of length" in text and not key:
         return TruncatedFile
-    if "unsupported compression algorithm" in text or isinstance(error, NotImplementedError):
+    if (
+        _unlisted(text)
+        or "unsupported compression algorithm" in text
+        or isinstance(error, NotImplementedError)
+    ):
         return UnsupportedContent
     return CorruptFile
+
+
+def _unlisted(text: str) -> bool:
+    """Whether uproot doesn't find a key, although it has listed it."""
+    return "not found" in text and "cycle number" in text
 
 
 def _sentence(error: BaseException) -> str:
     text = str(error)
     if "unsupported compression algorithm: b'CS'" in text:
         return "its blocks are compressed with ROOT's first algorithm (CS), which can't be read yet"
+    if _unlisted(text):
+        return "it can't be looked up by its name; a slash in the name of a tree is the usual reason"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"it can't be read: {type(error).__name__}: {lines[0][:200] if lines else 'no reason given'}"
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.baskets import Layout, layout_of
+from grid.rootio.baskets import Layout, layout_of, packed_numbers
 from grid.rootio.columns import Branch
 from grid.rootio.readers import BranchReader, TreeReader
+from grid.rootio.truncated import Packing, packing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +46,9 @@ def open_ttree(
     from grid.rootio.source import TreeInfo
 
     header, parts = _read_header(file, key, reopen)
+    weight = header.member("fWeight")
+    if weight != 1:
+        parts.append(("<Weight>", f"the weight of a tree can't be carried: {weight:g}"))
     found = _Branches(header)
     for branch in header.itervalues(recursive=True):
         found.add(branch)
@@ -57,9 +61,19 @@ def open_ttree(
         str(header.title),
         found.reader.branches,
         (*found.refused.items(), *parts),
-        (f"the {kind} {path} is written as a TTree",) if kind != "TTree" else (),
+        _notes(found.reader.branches, path, kind),
     )
     return info, found.reader
+
+
+def _notes(branches: Sequence[Branch], path: str, kind: str) -> tuple[str, ...]:
+    notes: tuple[str, ...] = (f"the {kind} {path} is written as a TTree",) if kind != "TTree" else ()
+    if packed := [branch.name for branch in branches if branch.typename in {"Double32_t", "Float16_t"}]:
+        notes += (
+            f"{path}: packed numbers are written as double and float: {', '.join(packed[:5])}"
+            + (f" and {len(packed) - 5} more" if len(packed) > 5 else ""),
+        )
+    return notes
 
 
 def _read_header(file: Any, key: str, reopen: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
@@ -88,24 +102,24 @@ class _Branches:
         self.entries = int(header.num_entries)
         #: The name of the branch of each leaf that may count others.
         self.counters = {
-            id(leaf): _plain(branch.name)
+            id(leaf): _name(branch)
             for branch in header.itervalues(recursive=True)
             for leaf in branch.member("fLeaves")
         }
 
     def add(self, branch: Any) -> None:
-        name, element = _plain(branch.name), branch.member("fType", none_if_missing=True)
+        name, element = _name(branch), branch.member("fType", none_if_missing=True)
         if len(branch.branches):
             kind = branch.typename.split("(", maxsplit=1)[0].strip() or "a base class"
             self.refused[f"<{name}>"] = f"a split object ({kind}): only its members can be carried"
             if element in _COUNTING:
                 self._take(branch, name, _int32(), None)
             return
-        found = layout_of(branch.interpretation)
+        found = _layout(branch)
         if not isinstance(found, str) and found.jagged != 1 and element in _MEMBERS:
             found = "members of a collection that are no plain numbers can't be carried"
         if isinstance(found, str):
-            self.refused[name] = f"{branch.typename}: {found}"
+            self.refused[name] = found
             return
         leaves = branch.member("fLeaves")
         counting = leaves[0].member("fLeafCount", none_if_missing=True) if len(leaves) == 1 else None
@@ -113,7 +127,10 @@ class _Branches:
 
     def _take(self, branch: Any, name: str, layout: Layout, counter: str | None) -> None:
         edges = np.asarray(branch.entry_offsets, dtype=np.int64)
-        if name in self.reader.readers:
+        foreign = str(branch.member("fFileName", none_if_missing=True) or "")
+        if foreign and np.any(np.asarray(branch.member("fBasketSeek")) > 0):
+            self.refused[name] = f"its baskets lie in another file: {foreign}"
+        elif name in self.reader.readers:
             self.refused[f"<{name}>"] = "another branch has this name too"
         elif edges[-1] != self.entries or (np.diff(edges) < 0).any():
             self.refused[name] = f"it has {edges[-1]} entries in a tree of {self.entries}"
@@ -126,7 +143,7 @@ class _Branches:
                 layout.jagged,
                 counter,
                 layout.text,
-                _plain(str(branch.typename)),
+                _typename(branch),
             )
             decode = partial(layout.decode, branch)
             self.reader.readers[name] = BranchReader(ours, decode, edges, _unpacked(branch, len(edges) - 1))
@@ -151,6 +168,31 @@ def _unpacked(branch: Any, baskets: int) -> NDArray[np.float64]:
     return packed * (float(branch.uncompressed_bytes) / total) if total > 0 else packed
 
 
+def _layout(branch: Any) -> Layout | str:
+    """Return what the values of a branch without branches below look like, or why it can't be carried."""
+    from uproot.interpretation.identify import UnknownInterpretation
+
+    packing = packing_of(branch)
+    if isinstance(packing, str):
+        return packing
+    if packing is not None and branch.streamer is None:
+        leaf = branch.member("fLeaves")[0]
+        texts = re.findall(r"\[([^\],]*)\]", str(leaf.member("fTitle")).partition("/")[0])
+        jagged = leaf.member("fLeafCount", none_if_missing=True) is not None
+        return packed_numbers(packing, tuple(int(text) for text in texts[jagged:]), jagged=jagged)
+    try:
+        interpretation = branch.interpretation
+        found = layout_of(interpretation)
+        if packing is not None and not packing.simple:
+            if type(interpretation).__name__ not in {"AsDouble32", "AsFloat16", "AsDtype"}:
+                return f"{branch.typename}: packed numbers in a collection can't be carried"
+            return packed_numbers(packing, tuple(interpretation.to_dtype.shape), jagged=False)
+    except (UnknownInterpretation, NameError, NotImplementedError) as error:
+        # uproot fails on some titles with an unbound variable
+        return f"uproot has no rule to read it: {type(error).__name__}"
+    return f"{branch.typename}: {found}" if isinstance(found, str) else found
+
+
 def _int32() -> Layout:
     from uproot.interpretation.numerical import AsDtype
 
@@ -159,6 +201,17 @@ def _int32() -> Layout:
     return layout
 
 
-def _plain(name: str) -> str:
+def _typename(branch: Any) -> str:
+    packing = packing_of(branch)
+    if isinstance(packing, Packing):
+        return "Double32_t" if packing.dtype == np.float64 else "Float16_t"
+    return _plain(str(branch.typename))
+
+
+def _name(branch: Any) -> str:
     """Return a branch's name without the dimensions that members of split objects carry in it."""
-    return re.sub(r"(\[[^\]]*\])+$", "", name)
+    return _plain(branch.name) if branch.streamer is not None else str(branch.name)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"(\[[^\]]*\])+$", "", text)

@@ -58,6 +58,11 @@ class Leaf:
     checksum: int = 0
 
     @property
+    def name(self) -> str:
+        """The leaf's name."""
+        return _leaf_name(self.branch)
+
+    @property
     def unsigned(self) -> bool:
         """Whether the leaf says that it is unsigned."""
         return self.branch.dtype.kind == "u" and not self.object_class and not self.branch.text
@@ -109,7 +114,7 @@ def _describe(branch: Branch, tree: str) -> Leaf:
             raise _refuse(branch, tree, "it is an array of texts")
         if branch.jagged or "string" in branch.typename:
             return _object(branch, "string", _STRING if not branch.jagged else None)
-        return Leaf(branch, "TLeafC", "i", branch.name, 0, 1)
+        return Leaf(branch, "TLeafC", "i", _leaf_name(branch), 0, 1)
     if branch.jagged and branch.counter is None:
         if branch.shape:
             raise _refuse(branch, tree, "it is a vector of fixed arrays")
@@ -126,7 +131,12 @@ def _describe(branch: Branch, tree: str) -> Leaf:
         raise _refuse(branch, tree, f"an entry of {branch.name}{dims} holds nothing")
     if length * branch.dtype.itemsize > LARGEST_ENTRY:
         raise _refuse(branch, tree, f"{branch.name}{dims} is larger than any reader can hold")
-    return Leaf(branch, leaf_class, letter, branch.name + dims, length * branch.dtype.itemsize, length)
+    return Leaf(branch, leaf_class, letter, _leaf_name(branch) + dims, length * branch.dtype.itemsize, length)
+
+
+def _leaf_name(branch: Branch) -> str:
+    """Return the branch's name up to any brackets: in a leaf, ROOT takes them for dimensions."""
+    return branch.name.partition("[")[0] or branch.name
 
 
 def _object(branch: Branch, element: str, version: tuple[int, int] | None) -> Leaf:
@@ -134,7 +144,7 @@ def _object(branch: Branch, element: str, version: tuple[int, int] | None) -> Le
     for _ in range(branch.jagged):
         name = f"vector<{name} >" if name.endswith(">") else f"vector<{name}>"
     class_version, checksum = version or (_COLLECTION_VERSION, _checksum(name))
-    return Leaf(branch, "TLeafElement", "", branch.name, 0, 1, name, class_version, checksum)
+    return Leaf(branch, "TLeafElement", "", _leaf_name(branch), 0, 1, name, class_version, checksum)
 
 
 def _checksum(class_name: str) -> int:

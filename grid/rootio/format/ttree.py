@@ -165,7 +165,7 @@ def _leaf(out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]
     def body() -> None:
         start = out.begin(1)
         base = out.begin(2)
-        out.data += named(leaf.branch.name, leaf.title)
+        out.data += named(leaf.name, leaf.title)
         length = max(leaf.length, books.largest) if leaf.leaf_class == "TLeafC" else leaf.length
         size = leaf.branch.dtype.itemsize if leaf.letter else 0
         out.pack("iii??", length, size, 0, books.counts_others, leaf.unsigned)
