@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grid.trigger import TriggerTable
 from grid.trigger.toml import to_toml
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_written_table_reads_back_equal(tmp_path: Path) -> None:
