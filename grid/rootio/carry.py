@@ -29,7 +29,7 @@ class Carried:
     branches
         In the order of the input.
     dropped
-        Branch (or part of the tree, in angle brackets) and the reason.
+        Branch (or part of the tree, in angle brackets; or "", the whole tree) and the reason.
     """
 
     path: str
@@ -150,6 +150,8 @@ def _choose(info: TreeInfo, refused: dict[str, str], stay: set[str]) -> Carried:
     taken = {branch.name for branch in chosen}
     dropped = [(b.name, refused.get(b.name, "by rule")) for b in info.branches if b.name not in taken]
     dropped += [(name, why) for name, why in info.refused if name not in info.by_name()]
+    if not chosen:
+        dropped.append(("", "no branch of the tree is left"))
     return Carried(info.path, info.title, tuple(chosen), tuple(dropped))
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from grid.rootio.events import Identity
     from grid.rootio.source import Source, TreeInfo
 
-__all__ = ["FileFacts", "file_facts", "menu_of"]
+__all__ = ["FileFacts", "file_facts", "menu_notes", "menu_of"]
 
 #: So many duplicates are named; the rest are counted.
 _NAMED = 20
@@ -143,6 +143,22 @@ def menu_of(trees: Sequence[TreeInfo], prefix: str = MENU_PREFIX) -> dict[str, s
     return dict(sorted(found.items()))
 
 
+def menu_notes(trees: Sequence[TreeInfo], prefix: str = MENU_PREFIX) -> tuple[str, ...]:
+    """Say which branches of event trees are named like trigger paths, but are none."""
+    menu = menu_of(trees, prefix)
+    others = [
+        branch
+        for info in trees
+        for branch in info.branches
+        if branch.name.startswith(prefix) and branch.name not in menu
+    ]
+    if not others:
+        return ()
+    some = ", ".join(f"{branch.name} ({branch.typename or branch.dtype})" for branch in others[:5])
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return (f"branches named {prefix}* that are no single bools are no trigger paths: {some}{more}",)
+
+
 def _facts(
     source: Source,
     sums: Checksums,
@@ -174,6 +190,7 @@ def _facts(
         if progress is not None:
             progress(chunk.stop, reader.entries)
     menu = tuple(menu_of(infos, menu_prefix))
+    notes += menu_notes(infos, menu_prefix)
     notes += tuple(note for info in source.trees.values() for note in info.notes)
     if source.others:
         some = ", ".join(f"{key} ({kind})" for key, kind in source.others[:5])

@@ -76,7 +76,7 @@ class Guard:
     def _call(self, events: Any, chunk: EventChunk) -> Any:
         try:
             return self._function(events, self._conditions)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserCodeError(
                 f"it raised {type(error).__name__}: {error}",
                 where=self._at(chunk),
@@ -106,7 +106,7 @@ class Guard:
         known = {branch.name: branch for branch in self._known[path]}
         try:
             return tuple(branch_of(name, array, known, arrays) for name, array in arrays.items())
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UserCodeError(
                 f"a column can't be written: {error}", where=f"{self._where}: {path}"
             ) from error
@@ -122,7 +122,7 @@ class Guard:
         for branch in branches:
             try:
                 columns[branch.name] = column_of(arrays[branch.name], branch)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise UserCodeError(f"a column changed its type: {error}", where=self._at(chunk)) from error
         self._follow_counters(columns, path, chunk)
         return columns

@@ -12,7 +12,7 @@ from grid.rootio.format.baskets import BasketKey
 from grid.rootio.format.leaves import describe
 from grid.rootio.format.ttree import BranchBooks, TreeBooks
 from grid.rootio.pending import Lengths, Pending, columns_in_order, starts_of
-from sitecfg.errors import SchemaMismatch
+from sitecfg.errors import SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -171,9 +171,21 @@ class SinkTree:
                         books.largest = max(books.largest, int(sizes.max()))
             if books.counts_others and stop > start:
                 books.largest = max(books.largest, int(part.max()))
+                self._readable(books)
             pending.add(part)
         self._waiting += stop - start
         self.books.entries += stop - start
+
+    def _readable(self, books: BranchBooks) -> None:
+        """Refuse lengths that ROOT cuts: it takes the largest of a small unsigned counter for a signed one."""
+        branch = books.leaf.branch
+        if books.largest >> (8 * branch.dtype.itemsize - 1):
+            raise UnsupportedContent(
+                f"branch {branch.name!r} ({branch.dtype}) counts up to {books.largest}, "
+                "and ROOT reads only half of its range",
+                where=self.books.name,
+                branch=branch.name,
+            )
 
     def flush(self) -> None:
         """Write the pending entries as one cluster; nothing pending writes nothing."""

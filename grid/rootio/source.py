@@ -208,6 +208,13 @@ class Source:
         for name in names:
             with translated(self.url, f"{path}/{name}"):
                 columns[name] = readers[name].read(start, stop)
+        for name, column in columns.items():
+            counter = readers[name].branch.counter
+            if counter in columns and (columns[counter].values != column.counts).any():
+                raise CorruptFile(
+                    f"it has not as many values as its counter {counter} says",
+                    where=f"{self.url}: {path}/{name}",
+                )
         return columns
 
     def ranges(self, wanted: Mapping[str, Sequence[str]], memory_bytes: int) -> list[tuple[int, int]]:

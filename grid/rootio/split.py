@@ -19,6 +19,7 @@ from grid.rootio.books import Books, MaskBook, difference, total
 from grid.rootio.carry import carry, carry_others
 from grid.rootio.checksums import checksum_file
 from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
+from grid.rootio.facts import menu_notes
 from grid.rootio.guard import Guard
 from grid.rootio.keep import parse
 from grid.rootio.origins import known_origins, origins_json
@@ -117,6 +118,7 @@ class _Split:
                 f"outputs are needed for the streams {', '.join(self.streams.names)}, "
                 f"but were given for {', '.join(outputs) or 'none'}"
             )
+        self.notes = menu_notes(infos, recipe.menu_prefix) if recipe.table is not None else ()
         self.paths = [outputs[stream] for stream in self.streams.names]
         choose = partial(carry, where=source.url, on_refused=recipe.on_refused, format=recipe.format)
         self.events = choose(infos, rules=parse(recipe.keep), need=self.identity.names)
@@ -158,7 +160,7 @@ class _Split:
             dropped,
             tuple(map(tuple, self.overlap.tolist())),
             self.dropped_branches,
-            tuple(note for info in self.source.trees.values() for note in info.notes),
+            self.notes + tuple(note for info in self.source.trees.values() for note in info.notes),
         )
 
     def _found(self) -> dict[str, Any]:

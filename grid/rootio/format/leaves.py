@@ -105,6 +105,8 @@ def describe(branches: Sequence[Branch], tree: str) -> list[Leaf]:
 def _describe(branch: Branch, tree: str) -> Leaf:
     if len(branch.name.encode("utf-8", "surrogateescape")) + len(tree) > _LONGEST_NAMES:
         raise _refuse(branch, tree, "its name is too long for a key")
+    if not branch.name:
+        raise _refuse(branch, tree, "it has no name")
     kind = f"{branch.dtype.kind}{branch.dtype.itemsize}"
     if kind not in _TYPES:
         raise _refuse(branch, tree, f"its values are {branch.dtype}")

@@ -8,18 +8,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import awkward as ak
 import numpy as np
 import pytest
 
+from grid.rootio.facts import file_facts
 from grid.rootio.merge import merge
+from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.split import SplitRecipe, split
 from grid.rootio.truncated import Packing
-from sitecfg.errors import UnsupportedContent
+from grid.trigger import TriggerTable
+from sitecfg.errors import CorruptFile, UnsupportedContent, UserCodeError
+from tests.grid.rootio.making import Table, counted, flat, jagged, nano
 from tests.grid.rootio.root_dump import CODE
 
 if TYPE_CHECKING:
@@ -175,3 +181,69 @@ def test_packed_numbers_unpack_as_root_defines_them() -> None:
     found = Packing(np.dtype("f4"), bits=12).unpack(data)
     assert found.dtype == np.float32
     assert found.tolist() == [0.25, -0.25]
+
+
+def write(path: Path, trees: dict[str, Table]) -> Path:
+    with Sink(path, compression="none") as sink:
+        for name, table in trees.items():
+            sink.tree(name, table.branches).extend(table.columns)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "most"), [("u1", 127), ("u2", 32767), ("i1", 127), ("u4", 200)])
+def test_a_counter_beyond_what_root_reads_is_refused(tmp_path: Path, kind: str, most: int) -> None:
+    table = (
+        Table().add(flat("n", kind), [1, most]).add(counted("x", "f4", "n"), jagged([[1], [2] * most], "f4"))
+    )
+    write(tmp_path / "a.root", {"Events": table})
+    if kind == "u4":
+        return
+    more = (
+        Table()
+        .add(flat("n", kind.replace("i", "u")), [most + 1])
+        .add(counted("x", "f4", "n"), jagged([[2] * (most + 1)], "f4"))
+    )
+    with pytest.raises(UnsupportedContent, match=f"counts up to {most + 1}"):
+        write(tmp_path / "b.root", {"Events": more})
+    assert not (tmp_path / "b.root").exists()
+
+
+def test_a_tree_without_branches_and_bits_that_are_none_are_told(tmp_path: Path) -> None:
+    bits = Table().add(flat("run", "u4"), [1, 1]).add(flat("luminosityBlock", "u4"), [1, 1])
+    bits.add(flat("event", "u8"), [1, 2]).add(flat("HLT_A", "?"), [True, False]).add(
+        flat("HLT_B", "i4"), [1, 0]
+    )
+    source = write(tmp_path / "a.root", {"Events": bits, "MetaData": Table()})
+    table = TriggerTable("T", 1, {"S": ("HLT_*",)})
+    report = split(source, {"S": tmp_path / "s.root"}, SplitRecipe(table))
+    assert report.outputs[0].events == 1
+    assert ("MetaData", "", "no branch of the tree is left") in report.dropped_branches
+    assert any("HLT_B (int32_t)" in note for note in report.notes)
+    assert any("HLT_B" in note for note in file_facts(source).notes)
+    merged = merge([source], tmp_path / "m.root")
+    assert ("MetaData", "", "no branch of the tree is left") in merged.dropped_branches
+
+
+def test_an_array_that_contradicts_its_counter_is_told(tmp_path: Path) -> None:
+    table = Table().add(flat("n", "u4"), [1, 2]).add(counted("x", "f4", "n"), jagged([[1], [2, 3]], "f4"))
+    path = write(tmp_path / "a.root", {"Events": table})
+    data = path.read_bytes()
+    basket = data.index(b"\0\0\0\1\0\0\0\2")
+    path.write_bytes(data[: basket + 7] + b"\1" + data[basket + 8 :])
+    with open_source(path) as source, pytest.raises(CorruptFile, match="not as many values as its counter n"):
+        source.read("Events", ["n", "x"], 0, 2)
+
+
+@pytest.mark.parametrize(
+    "answer", [sys.exit, partial(ak.to_backend, backend="typetracer")], ids=["exit", "typetracer"]
+)
+def test_odd_answers_of_user_code_are_its_errors(tmp_path: Path, answer: Any) -> None:
+    nano(tmp_path / "a.root", 20)
+    with pytest.raises(UserCodeError):
+        split(tmp_path / "a.root", {"all": tmp_path / "b.root"}, process=lambda events, _: answer(events))
+    assert not (tmp_path / "b.root").exists()
+
+
+def test_a_branch_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedContent, match="it has no name"):
+        write(tmp_path / "a.root", {"Events": Table().add(flat("", "f4"), [1.0])})
