@@ -101,13 +101,15 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        # Without its standalone mode click returns the code of an Exit, and lets errors through to us.
-        sys.exit(app(standalone_mode=False) or 0)
+        # Outside its standalone mode the code of an Exit is returned (an interrupt is one), and errors come through.
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:
+            show.note("interrupted; the same command continues where this one stopped")
+        sys.exit(code)
     except GridError as error:
         show.error(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        show.note("interrupted; the same command continues where this one stopped")
         sys.exit(INTERRUPTED)
     except Exception as error:
         if os.environ.get("MDCGRID_TRACEBACK"):
