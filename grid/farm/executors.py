@@ -175,17 +175,18 @@ class DaskExecutor(_Tally):
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Have the claims run; returns at once."""
+        from dask._task_spec import Task
         from distributed import fire_and_forget
 
         self._begun(claims)
-        futures = self._client.map(
-            run_attempt,
-            [job for job, _ in claims],
-            [epoch for _, epoch in claims],
-            key=[f"att-{job}-{epoch}" for job, epoch in claims],
-            pure=False,
-            retries=0,
-        )
+        keys = [f"att-{job}-{epoch}" for job, epoch in claims]
+        # Marked as the start of a graph, a task waits at the scheduler until a slot is free. Any other would be given
+        # to a worker at once, and wait there for as long as what runs there takes.
+        graph = {
+            key: Task(key, run_attempt, *claim, _data_producer=True)
+            for key, claim in zip(keys, claims, strict=True)
+        }
+        futures = self._client.get(graph, keys, sync=False, retries=0)
         # Should this process die, the scheduler must go on knowing which slots are busy.
         fire_and_forget(futures)  # type: ignore[no-untyped-call]
         for claim, future in zip(claims, futures, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
@@ -78,7 +79,12 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
         seen = bell.whispers
         claims = await asyncio.wrap_future(ledger.submit(call, ring=False, durable=False))
         left = deadline - time.monotonic()
-        if claims or left <= 0 or request.app.state.closing or await request.is_disconnected():
+        gone = await request.is_disconnected()
+        if gone and claims:
+            # Nobody hears of them, so nobody would begin them.
+            leases = [work.Lease(one.job, one.epoch) for one in claims]
+            ledger.submit(partial(work.give_back, leases=leases), durable=False)
+        if gone or claims or left <= 0 or request.app.state.closing:
             return {"claims": [{"job": one.job, "epoch": one.epoch, "kind": one.kind} for one in claims]}
         await bell.heard(seen, min(left, LOOK_EVERY_S))
 

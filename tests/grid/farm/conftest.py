@@ -94,7 +94,7 @@ class Ledger:
         return all(sum(one.outcome == "done" for one in self.attempts(number)) == 1 for number in numbers)
 
 
-def make_home(root: Path, *, executor: str = "dask", slots: int = 1, lease: float = 5) -> Home:
+def make_home(root: Path, *, executor: str = "dask", slots: int = 1, lease: float = 60) -> Home:
     """Make a home whose leases are short and whose retries come at once."""
     home = Home(root)
     home.prepare()
@@ -112,7 +112,7 @@ def open_ledger(home: Home) -> Ledger:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return make_home(tmp_path / "home")
+    return make_home(tmp_path / "home", lease=5)
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,19 @@ def test_a_failure_that_passes_is_tried_again_later(farm: Farm, tmp_path: Path) 
     assert second.started - first.ended > 0.2
 
 
+def test_a_long_job_does_not_hold_up_what_was_claimed_with_it(farm: Farm, tmp_path: Path) -> None:
+    """After many short jobs a few more than there are slots are claimed ahead."""
+    numbers = farm.ledger.add(20)
+    until(lambda: farm.ledger.all_done(numbers))
+    (long,) = farm.ledger.add(wait_for=str(tmp_path / "gate"))
+    short = farm.ledger.add(10)
+    until(lambda: farm.ledger.all_done(short))
+    assert farm.ledger.state(long) == "leased"
+    assert all(len(farm.ledger.attempts(number)) == 1 for number in short)
+    (tmp_path / "gate").touch()
+    until(lambda: farm.ledger.state(long) == "done")
+
+
 def test_a_hidden_rerun_of_an_attempt_does_nothing(farm: Farm, tmp_path: Path) -> None:
     """Whoever starts the same claim again, only one start works."""
     witness, gate = tmp_path / "starts", tmp_path / "gate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,24 @@ def test_a_claim_waits_for_a_job_to_come(gateway: GatewayClient, ledger: Ledger)
     (number,) = ledger.add()
     waiting.join(10)
     assert answers == [[(number, 1)]]
+
+
+def test_a_claim_of_one_who_died_meanwhile_is_returned(
+    home: Home, gateway: GatewayClient, ledger: Ledger
+) -> None:
+    address = json.loads(home.gateway.read_text())
+    body = json.dumps({"cell": "c", "limit": 1, "wait_s": 20, "claimer": "dispatcher.1"}).encode()
+    head = (
+        "POST /claim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", address["port"])) as dying:
+        dying.sendall(head.encode() + body)
+        gateway.health()
+    gateway.release(worker="dispatcher.1")
+    (number,) = ledger.add()
+    # Had the dead one got the job, it would be leased for as long as a claim lasts.
+    assert until(lambda: gateway.claim("cell", 1, wait_s=1), 4)[0][0] == number
 
 
 def test_a_claim_that_waits_in_vain_comes_back_empty(gateway: GatewayClient) -> None:
