@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from tests.grid.house import House, identities, record
+from tests.grid.test_production import STREAMS, events_of, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-from tests.grid.test_production import STREAMS, events_of, rows
 
 pytestmark = pytest.mark.farm
 

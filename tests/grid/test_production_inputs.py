@@ -16,11 +16,10 @@ from grid.mock.sample import make_sample
 from grid.trigger import TriggerTable
 from sitecfg.errors import MissingFile, NotFound, RecipeChanged, TriggerTableError, UsageError
 from tests.grid.house import House, grid, identities
+from tests.grid.test_production import STREAMS, TABLE, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-from tests.grid.test_production import STREAMS, TABLE, rows
 
 pytestmark = pytest.mark.farm
 
