@@ -11,6 +11,7 @@ import os
 import queue
 import secrets
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -72,8 +73,10 @@ class Supervisor:
         self._children = [self._gateway]
         self._sweep_at = time.monotonic() + SWEEP_S
         self._returns = _Returns(home)
+        #: Names of dead processes whose working files are still there.
+        self._dead: list[str] = []
         for name in _died_with_the_last(home):
-            self._returns.add(name)
+            self._bury(name)
 
     def run(self) -> None:
         """Run until the last client has left or somebody says stop; leaves no process behind."""
@@ -179,7 +182,7 @@ class Supervisor:
                 changed = True
                 _log.warning("%s ended with %s", child.incarnation, child.last_exit)
                 self._sweep_at = time.monotonic() + ORPHANS_S
-                self._returns.add(child.incarnation)
+                self._bury(child.incarnation)
                 self._heed(child.name)
             news = child.appeared()
             if child.due:
@@ -198,6 +201,8 @@ class Supervisor:
         mine = frozenset(child.pid for child in self._children if child.pid is not None)
         left = leash.kill_descendants(spare=mine)
         _reap_adopted(mine)
+        if not left:
+            self._tidy()
         self._sweep_at = time.monotonic() + (TICK_S if left else SWEEP_S)
 
     def _start(self, child: Supervised) -> bool:
@@ -207,6 +212,16 @@ class Supervisor:
             _log.warning("%s can't be started: %s", child.name, error)
             return False
         return True
+
+    def _bury(self, name: str) -> None:
+        self._returns.add(name)
+        self._dead.append(name)
+
+    def _tidy(self) -> None:
+        """Remove what dead workers were working on, once nothing of them lives."""
+        for name in self._dead:
+            shutil.rmtree(self._site.scratch / name, ignore_errors=True)
+        self._dead.clear()
 
     def _heed(self, name: str) -> None:
         """Stop, and pass the reason on, if a process says that starting it again won't help."""
@@ -241,15 +256,17 @@ class Supervisor:
         running = [child for child in self._children if child is not self._gateway]
         for child in reversed(running):
             child.end(signal.SIGKILL, FAREWELL_S)
-            self._returns.add(child.incarnation)
+            self._bury(child.incarnation)
         self._returns.close(FAREWELL_S if running else 0.0)
         self._gateway.end(signal.SIGTERM, FAREWELL_S)
         deadline = time.monotonic() + FAREWELL_S
         while leash.kill_descendants() and time.monotonic() < deadline:
             _reap_adopted(frozenset())
             time.sleep(0.01)
+        self._tidy()
         self._listener.close()
         home = self._home
+        shutil.rmtree(home.scratch / "dask-scratch-space", ignore_errors=True)
         for path in (home.gateway, home.dask, home.dask_keys, home.stay, home.stop):
             path.unlink(missing_ok=True)
         write_state(self._home.farm, {"pid": os.getpid(), "stopped": True, "children": {}})

@@ -205,6 +205,7 @@ def run_farm(home: Home) -> Iterator[Farm]:
         yield Farm(home, session, ledger)
         ledger.catalog.close()
     until(lambda: not processes_of(home))
+    assert not list(home.scratch.iterdir())
 
 
 def payloads_of(home: Home, scratch: str) -> list[psutil.Process]:
