@@ -254,7 +254,7 @@ def merge(
         str,
         typer.Option(
             "--side",
-            help="'rule': rows of Runs, LuminosityBlocks … that are there already are left out; 'concat': all are kept.",
+            help="'rule': rows of Runs, LuminosityBlocks … that are there already are left out; 'concat': none is.",
         ),
     ] = "rule",
     duplicates: Annotated[
