@@ -8,7 +8,7 @@ import struct
 import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -242,7 +242,20 @@ class Source:
 
         if self._image is not None and (found := open_plain(self._image, self._file.key(key).fSeekKey, path)):
             return found
-        return open_ttree(self._file, key, path, kind, self._reopen)
+        return open_ttree(self._file, key, path, kind, self._reopen, partial(self._foreign, key, path, kind))
+
+    def _foreign(self, key: str, path: str, kind: str) -> dict[str, str]:
+        """Return the branches of a tree whose baskets lie in other files; for local files only."""
+        from grid.rootio.format.unpack import unpack
+        from grid.rootio.treescan import scan_tree
+
+        if self._image is None:
+            return {}
+        found = self._image.key(self._file.key(key).fSeekKey, path)
+        payload = self._image.read(found.seek + found.length, found.packed_bytes, path)
+        where = self._image.where(path)
+        scan = scan_tree(unpack(payload, found.object_bytes, where), found.length, kind, where)
+        return {branch.name: branch.foreign for branch in scan.branches if branch.foreign}
 
     def _reopen(self) -> Any:
         import uproot

@@ -37,11 +37,17 @@ _MEMBERS = (31, 41)
 
 
 def open_ttree(
-    file: Any, key: str, path: str, kind: str, reopen: Callable[[], Any]
+    file: Any,
+    key: str,
+    path: str,
+    kind: str,
+    reopen: Callable[[], Any],
+    foreign: Callable[[], dict[str, str]],
 ) -> tuple[TreeInfo, TreeReader]:
     """Describe a tree and make the readers of its branches; only the tree's header is read.
 
-    `reopen` opens the file again so that only the branches of a tree are read, not what lies beside them.
+    `reopen` opens the file again so that only the branches of a tree are read, not what lies beside them;
+    `foreign` then tells which branches keep their baskets in which other file.
     """
     from grid.rootio.source import TreeInfo
 
@@ -49,7 +55,8 @@ def open_ttree(
     weight = header.member("fWeight")
     if weight != 1:
         parts.append(("<Weight>", f"the weight of a tree can't be carried: {weight:g}"))
-    found = _Branches(header)
+    told = all(branch.has_member("fFileName") for branch in header.branches)
+    found = _Branches(header, {} if told else foreign())
     for branch in header.itervalues(recursive=True):
         found.add(branch)
     found.check_counters()
@@ -96,7 +103,8 @@ def _read_header(file: Any, key: str, reopen: Callable[[], Any]) -> tuple[Any, l
 class _Branches:
     """Takes the branches of a tree one by one, and notes those that can't be taken."""
 
-    def __init__(self, header: Any) -> None:
+    def __init__(self, header: Any, foreign: dict[str, str]) -> None:
+        self.foreign = foreign
         self.reader = TreeReader()
         self.refused: dict[str, str] = {}
         self.entries = int(header.num_entries)
@@ -127,7 +135,7 @@ class _Branches:
 
     def _take(self, branch: Any, name: str, layout: Layout, counter: str | None) -> None:
         edges = np.asarray(branch.entry_offsets, dtype=np.int64)
-        foreign = str(branch.member("fFileName", none_if_missing=True) or "")
+        foreign = str(branch.member("fFileName", none_if_missing=True) or self.foreign.get(branch.name, ""))
         if foreign and np.any(np.asarray(branch.member("fBasketSeek")) > 0):
             self.refused[name] = f"its baskets lie in another file: {foreign}"
         elif name in self.reader.readers:
