@@ -190,7 +190,14 @@ def test_one_process_of_the_farm_after_the_other(scene: Scene) -> None:
     assert "payload" not in dict(report["failures"]), "nobody blames the user's code for a kill"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGINT, id="SIGINT"),
+        pytest.param(signal.SIGKILL, id="SIGKILL"),
+        pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow),
+    ],
+)
 def test_the_script(scene: Scene, how: signal.Signals) -> None:
     with scene.running() as child:
         scene.until_busy()
