@@ -154,6 +154,7 @@ class PayloadServer:
         with self._lock:
             if self._process is not None:
                 self._process.kill()
+                self._process.wait()  # until it is dead it would take the next request, and lose it
 
     def _request(self, *descriptors: int) -> None:
         with self._lock:
