@@ -74,6 +74,7 @@ $(VENV)/.venv:
 $(VENV)/.run: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes at most) ..."
 	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[plots]'
+	$(PY) -c 'from kernels.warm import warm; warm()'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

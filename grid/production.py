@@ -39,7 +39,7 @@ class Production:
         The production's name, unique at its home; its output datasets are ``scope:name.stream``.
     input
         A dataset (``"cdf:raw.streamA"``), or paths, globs or URLs of files, which are then declared as the
-        dataset ``scope:name.input``.
+        dataset ``scope:name.input``. ``place://NAME/2012/*.root`` are files at a storage place of the site.
     process
         ``f(events, conditions)`` at the top level of the script: an awkward array of events in, the events to
         keep out. It is called for each chunk of bounded size, and once with no event for an empty input. None:
@@ -232,7 +232,7 @@ class Grid:
             answer: dict[str, Any] = self.client.get(f"/triggers/{name}/{tag}")
             return answer
 
-        body = prepare(production, table, merge_target=load_site(self.home).site.merge.target)
+        body = prepare(production, table, load_site(self.home).site)
         answer = self.client.post("/submit", body)
         return Submitted(self.client, answer["name"], new=answer["new"])
 

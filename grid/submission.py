@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,25 +9,27 @@ from typing import TYPE_CHECKING, Any
 from grid.steps.conditions import read_conditions
 from grid.steps.recipe import Recipe, canonical
 from grid.steps.usercode import UserCode, describe
+from grid.storage.find import find_files
 from grid.trigger import TriggerTable
 from sitecfg.errors import MissingFile, UsageError
 from sitecfg.names import Name, check_production, declared_files
 from sitecfg.units import parse_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from grid.production import Production
+    from sitecfg.models import Site
 
     FindTable = Callable[[str, int], dict[str, Any]]
 
-__all__ = ["SITE", "find_files", "named_files", "prepare"]
+__all__ = ["SITE", "named_files", "prepare"]
 
 #: Stands for the size of merged files that the site's settings name.
 SITE = "site"
 
 
-def prepare(production: Production, find_table: FindTable, *, merge_target: int) -> dict[str, Any]:
+def prepare(production: Production, find_table: FindTable, site: Site) -> dict[str, Any]:
     """Check a production and return the body of ``POST /submit``.
 
     Parameters
@@ -37,8 +38,8 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
         As the script describes it.
     find_table
         Returns the imported trigger table of a name and tag, as plain JSON.
-    merge_target
-        The site's own size of merged files, bytes.
+    site
+        The settings: how large merged files are, and where the storage places are.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
     from grid.rootio.keep import parse as parse_rules
 
     check_production(production.name)
-    name, files = _inputs(production)
+    name, files = _inputs(production, site)
     code = describe(production.process) if production.process is not None else UserCode("")
     conditions = _conditions(production.conditions) if production.conditions is not None else b""
     parse_rules(_words(production.keep))
@@ -63,7 +64,7 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
         module=code.module,
         conditions=hashlib.sha256(conditions).hexdigest() if conditions else "",
         table=_table(production.split, find_table),
-        merge=_merge(production.merge, merge_target),
+        merge=_merge(production.merge, site.merge.target),
         identity=_branches("identity", production.identity, least=1),
         tree=_branches("tree", production.tree),
         keep=_words(production.keep),
@@ -82,39 +83,12 @@ def prepare(production: Production, find_table: FindTable, *, merge_target: int)
     }
 
 
-def find_files(patterns: Iterable[str | Path]) -> list[str]:
-    """Return the addresses of the files that paths, globs and URLs name, sorted; each once.
-
-    Raises
-    ------
-    MissingFile
-        A path or glob names nothing.
-    """
-    found: set[str] = set()
-    for pattern in map(str, patterns):
-        if "://" in pattern:
-            found.add(pattern)
-            continue
-        matches = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 -- it may be absolute
-        files = [Path(match) for match in matches if Path(match).is_file()]
-        if not files:
-            hint = (
-                f"name its files, such as {pattern.rstrip('/')}/*.root"
-                if Path(pattern).is_dir()
-                else "check it"
-            )
-            raise MissingFile("no file has this name", where=pattern, todo=hint)
-        # One spelling for one name: 'a/../x.root' is 'x.root'. A link keeps its name; its bytes tell what it is.
-        found.update((path.parent.resolve() / path.name).as_uri() for path in files)
-    return sorted(found)
+def named_files(patterns: Iterable[str | Path], places: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return ``[{"name": …, "url": …}]`` for what :func:`grid.storage.find.find_files` finds."""
+    return [{"name": name, "url": url} for url, name in declared_files(find_files(patterns, places)).items()]
 
 
-def named_files(patterns: Iterable[str | Path]) -> list[dict[str, str]]:
-    """Return ``[{"name": …, "url": …}]`` for the files that paths, globs and URLs name."""
-    return [{"name": name, "url": url} for url, name in declared_files(find_files(patterns)).items()]
-
-
-def _inputs(production: Production) -> tuple[Name, list[dict[str, str]]]:
+def _inputs(production: Production, site: Site) -> tuple[Name, list[dict[str, str]]]:
     """Return the input dataset, and its files where the script names files."""
     given = production.input
     if isinstance(given, str) and ":" in given and "/" not in given and not Path(given).exists():
@@ -123,7 +97,10 @@ def _inputs(production: Production) -> tuple[Name, list[dict[str, str]]]:
     if not patterns:
         raise UsageError("the production has no input", where=production.name, todo="name a dataset or files")
     # The production's name before a file's: another production over the same files looks into them anew.
-    files = [{**one, "name": f"{production.name}--{one['name']}"} for one in named_files(patterns)]
+    files = [
+        {**one, "name": f"{production.name}--{one['name']}"}
+        for one in named_files(patterns, site.storage.urls())
+    ]
     return Name(production.scope or "user", f"{production.name}.input"), files
 
 

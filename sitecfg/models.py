@@ -111,6 +111,10 @@ class Storage(_Settings):
 
     places: dict[str, Place] = Field(description="Storage places by name")
 
+    def urls(self) -> dict[str, str]:
+        """Return the URL of each place."""
+        return {name: place.url for name, place in self.places.items()}
+
 
 class Pool(_Settings):
     """The disk pool, where outputs are written."""

@@ -163,7 +163,7 @@ def split(
     """Split files by trigger bit: one output per stream and input, each proven by reading it again."""
     from grid.cli.trigger import find_table
     from grid.rootio.split import SplitRecipe
-    from grid.submission import find_files
+    from grid.storage.find import find_files
     from sitecfg.names import declared_files
 
     recipe = SplitRecipe(
@@ -323,7 +323,7 @@ def merge(
 
 def in_order(files: list[str]) -> list[str]:
     """Return the addresses that paths, globs and URLs name, in the given order; a glob's matches are sorted."""
-    from grid.submission import find_files
+    from grid.storage.find import find_files
 
     return [url for pattern in files for url in find_files([pattern])]
 

@@ -100,8 +100,8 @@ def _explain(place: Place, productions: Sequence[Production], *, as_json: bool) 
         with place.catalog() as catalog, catalog.read() as tx:
             return dict(triggers.table(tx, name, tag).document)
 
-    target = place.settings().site.merge.target
-    bodies = [prepare(one, table, merge_target=target) for one in productions]
+    site = place.settings().site
+    bodies = [prepare(one, table, site) for one in productions]
     if as_json:
         show.as_json([{key: body[key] for key in ("name", "scope", "recipe", "files")} for body in bodies])
         return

@@ -28,7 +28,7 @@ BAD_FILE = 3
 def declare(
     context: typer.Context,
     dataset: Annotated[str, typer.Argument(help="SCOPE:NAME of the dataset.")],
-    files: Annotated[list[str], typer.Argument(help="Paths, globs or URLs of ROOT files.")],
+    files: Annotated[list[str], typer.Argument(help="Paths, globs, URLs or place://NAME/... of ROOT files.")],
     identity: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,7 +52,8 @@ def declare(
     from sitecfg.names import Name
 
     name = Name.parse(dataset)
-    named = named_files(files)
+    place = Place.of(context)
+    named = named_files(files, place.settings().site.storage.urls())
     if dry_run:
         show.table(("name", "url"), [(f"{name.scope}:{one['name']}", one["url"]) for one in named])
         return
@@ -62,7 +63,7 @@ def declare(
         "identity": identity or list(DEFAULT_IDENTITY),
         "tree": tree or [],
     }
-    with Place.of(context).gateway(farm=not no_wait) as gateway:
+    with place.gateway(farm=not no_wait) as gateway:
         answer = gateway.post("/declare", body)
         if not no_wait:
             answer["files"] = _wait(gateway, dataset, quiet=quiet or as_json)

@@ -33,11 +33,22 @@ PRELOAD = (
     "numba",
     "awkward",
     "uproot",
+    "uproot.behaviors.RNTuple",
     "grid.farm.child",
+    "grid.rootio.facts",
+    "grid.rootio.merge",
+    "grid.rootio.readers",
+    "grid.rootio.repeats",
+    "grid.rootio.split",
+    "grid.rootio.verify",
     "grid.steps.compare",
     "grid.steps.intake",
     "grid.steps.merge",
     "grid.steps.process",
+    "grid.steps.usercode",
+    "grid.storage.fetch",
+    "grid.storage.publish",
+    "grid.trigger",
 )
 #: Descriptors that come with each request: the payload's channel, the status pipe, the output file.
 DESCRIPTORS = 3

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from sitecfg.errors import GatewayUnreachable, MissingFile, NoSpace, TruncatedFile, UsageError
+from sitecfg.errors import GatewayUnreachable, GridError, MissingFile, NoSpace, TruncatedFile, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["copy_out", "local_copy", "local_path"]
+__all__ = ["copy_out", "foreign_errors", "local_copy", "local_path"]
 
 _BLOCK = 4 << 20
 
@@ -69,15 +69,15 @@ def copy_out(url: str, copy: Path, progress: Callable[[int, int], None] | None =
     _fetch(path.absolute().as_uri() if path is not None else url, copy, progress)
 
 
-def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) -> None:
+@contextmanager
+def foreign_errors(url: str) -> Iterator[None]:
+    """Turn what fsspec and the libraries behind it raise into our errors, as :func:`local_copy` lists them."""
     import aiohttp
-    import fsspec
 
     try:
-        filesystem, place = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
-        with filesystem.open(place, "rb") as source:
-            size = int(getattr(source, "size", None) or 0)
-            arrived = _copy(source, copy, lambda done: progress(done, size) if progress else None)
+        yield
+    except GridError:
+        raise
     except (ImportError, ValueError) as error:
         raise UsageError(f"this kind of address can't be opened: {error}", where=url) from error
     except (FileNotFoundError, PermissionError) as error:
@@ -85,10 +85,18 @@ def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) ->
         if isinstance(error.__cause__, OSError):
             raise GatewayUnreachable(f"the storage does not answer: {error.__cause__}", where=url) from error
         raise MissingFile(f"it can't be opened: {error}", where=url, todo="check the address") from error
-    except NoSpace:
-        raise
     except (OSError, aiohttp.ClientError) as error:
         raise GatewayUnreachable(f"the storage does not answer: {error}", where=url) from error
+
+
+def _fetch(url: str, copy: Path, progress: Callable[[int, int], None] | None) -> None:
+    import fsspec
+
+    with foreign_errors(url):
+        filesystem, place = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+        with filesystem.open(place, "rb") as source:
+            size = int(getattr(source, "size", None) or 0)
+            arrived = _copy(source, copy, lambda done: progress(done, size) if progress else None)
     if size and arrived != size:
         raise TruncatedFile(f"{arrived} of {size} bytes arrived", where=url, todo="try again")
 

@@ -113,7 +113,8 @@ def _lzma(level: int) -> Callable[[bytes], bytes]:
 def _zstd(level: int) -> Callable[[bytes], bytes]:
     import zstandard
 
-    compress: Callable[[bytes], bytes] = zstandard.ZstdCompressor(level=level).compress
+    # ROOT's own frames carry no checksum, so that a flipped bit may unpack; its reader tests the one in ours.
+    compress: Callable[[bytes], bytes] = zstandard.ZstdCompressor(level=level, write_checksum=True).compress
     return compress
 
 

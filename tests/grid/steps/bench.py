@@ -17,6 +17,7 @@ from grid.farm.planner import Planner
 from grid.steps.recipe import Recipe
 from grid.steps.usercode import store
 from grid.submission import prepare
+from sitecfg.load import load_site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Bench:
         self.catalog = Catalog.open(f"sqlite:///{self.home.catalog}")
 
     def submit(self, production: Production) -> None:
-        body = prepare(production, _no_table, merge_target=10**9)
+        body = prepare(production, _no_table, load_site(self.home.root).site)
         if body["script"] is not None:
             store(self.home.scripts, body["script"].encode(), ".py")
         named = [(one["name"], one["url"]) for one in body["files"]]
