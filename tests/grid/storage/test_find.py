@@ -92,6 +92,6 @@ def test_a_storage_place_stands_for_its_url(folder: Path, web: str) -> None:
     assert names(find_files(["place://archive/deep/*.root"], places)) == ["a3.root"]
     assert find_files(["place://web/x.root"], places) == [f"{web}/x.root"]
     with pytest.raises(UsageError, match="there is archive"):
-        find_files(["place://archiv/x.root"], places)
+        find_files(["place://archive2/x.root"], places)
     with pytest.raises(UsageError, match="no storage place"):
         find_files(["place://archive/x.root"])
