@@ -16,75 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from grid.steps.recipe import DEFAULT_IDENTITY
+from grid.submission import Production, prepare
 from sitecfg.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from grid.farm.client import GatewayClient
-    from grid.trigger import TriggerTable
 
 __all__ = ["Grid", "Production", "Submitted", "connect"]
-
-
-@dataclass(frozen=True)
-class Production:
-    """One pass of the farm over a dataset: process every file, split by trigger bit, merge each stream.
-
-    Parameters
-    ----------
-    name
-        The production's name, unique at its home; its output datasets are ``scope:name.stream``.
-    input
-        A dataset (``"cdf:raw.streamA"``), or paths, globs or URLs of files, which are then declared as the
-        dataset ``scope:name.input``. ``place://NAME/2012/*.root`` are files at a storage place of the site.
-    process
-        ``f(events, conditions)`` at the top level of the script: an awkward array of events in, the events to
-        keep out. It is called for each chunk of bounded size, and once with no event for an empty input. None:
-        events go on unchanged.
-    split
-        A trigger table, or the name of an imported one, ``"PHYSICS_1_01/6"``: one output per stream and input.
-        None: one stream, ``all``.
-    merge
-        Wanted size of merged files, such as ``"1 GB"``; ``"site"``: what the site's settings say; None leaves one
-        file per stream and input.
-    release
-        The name of the frozen release, if there is one.
-    conditions
-        A constants file (TOML or JSON), stored by its content and given to `process` as a mapping.
-    scope
-        Scope of the output datasets; the input dataset's, or ``user``.
-    tree
-        The event tree, or the parallel event trees, that are cut; found by their identity branches if not given.
-    identity
-        The branches that tell one event from another, or ``"entry"``: then they are made from the file's hash
-        and the entry number.
-    keep
-        Rules such as ``["keep *", "drop Photon_*"]``; the last that matches a branch wins.
-    on_refused
-        ``"refuse"``, or ``"drop"`` to leave out (and record) branches that can't be carried.
-    compression
-        Like ``"zstd:5"``; the input's if not given.
-    format
-        ``"ttree"`` writes TTrees for RNTuple inputs too; without it they are refused.
-    """
-
-    name: str
-    input: str | Path | Sequence[str | Path]
-    process: Callable[..., Any] | None = None
-    split: str | TriggerTable | None = None
-    merge: str | int | None = "site"
-    release: str | None = None
-    conditions: str | Path | None = None
-    scope: str | None = None
-    tree: str | Sequence[str] = ()
-    identity: str | Sequence[str] = DEFAULT_IDENTITY
-    keep: Sequence[str] = ()
-    on_refused: str = "refuse"
-    compression: str | None = None
-    format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +166,6 @@ class Grid:
             The description can't be carried out: the function can't be imported elsewhere, the trigger table is
             unknown, no file matches.
         """
-        from grid.submission import prepare
         from sitecfg.load import load_site
 
         def table(name: str, tag: int) -> dict[str, Any]:

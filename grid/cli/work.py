@@ -47,7 +47,7 @@ def declare(
     quiet: Quiet = False,
 ) -> None:
     """Make files known as a dataset: each is verified, checksummed and fingerprinted on the farm."""
-    from grid.steps.recipe import DEFAULT_IDENTITY
+    from grid.rootio.events import DEFAULT_IDENTITY
     from grid.submission import named_files
     from sitecfg.names import Name
 

@@ -7,13 +7,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from grid.rootio.events import DEFAULT_IDENTITY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_IDENTITY", "Recipe", "canonical", "differences"]
-
-#: The branches that tell one event from another, unless a recipe names others.
-DEFAULT_IDENTITY = ("run", "luminosityBlock", "event")
+__all__ = ["Recipe", "canonical", "differences"]
 
 
 @dataclass(frozen=True, slots=True)

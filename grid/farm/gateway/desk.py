@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog import productions, triggers
 from grid.farm import reception
-from grid.steps.recipe import DEFAULT_IDENTITY, Recipe
+from grid.rootio.events import DEFAULT_IDENTITY
+from grid.steps.recipe import Recipe
 from grid.steps.usercode import store
 from grid.trigger import TriggerTable
 from sitecfg.errors import UsageError
