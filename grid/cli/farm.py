@@ -47,7 +47,10 @@ def up(context: typer.Context, as_json: Json = False, dry_run: DryRun = False) -
     place = Place.of(context)
     workers = place.settings().site.workers
     if dry_run:
-        show.line(f"would start {workers.number} workers of {workers.slots} slots in {place.home}")
+        if as_json:
+            show.as_json({"home": place.home, "workers": workers.number, "slots": workers.slots})
+        else:
+            show.line(f"would start {workers.number} workers of {workers.slots} slots in {place.home}")
         return
     from grid.farm.session import up as start
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from grid.cli import show
+from grid.cli.exit_codes import DUPLICATES
 from grid.cli.place import DryRun, Json, Quiet
 from sitecfg.errors import GridError, OutputExists, UsageError
 
@@ -16,8 +17,6 @@ __all__ = ["merge", "split", "verify"]
 
 #: So many branches that can't be carried are shown; --json has them all.
 REFUSED_SHOWN = 5
-#: The exit code of a merge that found events twice and kept them.
-DUPLICATES = 4
 
 Identity = Annotated[
     list[str] | None,
@@ -187,9 +186,7 @@ def split(
         )
     if dry_run:
         rows = [(url, stream, str(path)) for url, targets in plan.items() for stream, path in targets.items()]
-        show.as_json(
-            [{"input": r[0], "stream": r[1], "output": r[2]} for r in rows]
-        ) if as_json else show.table(("input", "stream", "output"), rows)
+        show.rows(("input", "stream", "output"), rows, as_json=as_json)
         return
     out.mkdir(parents=True, exist_ok=True)
     reports = {}

@@ -107,7 +107,7 @@ def main() -> None:
             show.note("interrupted; the same command continues where this one stopped")
         sys.exit(code)
     except GridError as error:
-        show.error(error)
+        show.error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)

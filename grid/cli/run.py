@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grid.cli import show
+from grid.cli.exit_codes import UNFINISHED
 from grid.cli.place import DryRun, Json, Place, Quiet
 from sitecfg.errors import GridError, UsageError, UserCodeError
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from grid.production import Production, Progress, Submitted
 
 __all__ = ["run"]
-
-#: The exit code of a production that an operator has to look at.
-UNFINISHED = 5
 
 
 def run(

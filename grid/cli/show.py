@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sitecfg.errors import GridError
 
-__all__ = ["as_json", "bytes_bar", "error", "jobs_bar", "line", "note", "table"]
+__all__ = ["as_json", "bytes_bar", "error", "jobs_bar", "line", "note", "rows", "table"]
 
 #: A pipe has no width: tables are then as wide as their content.
 _WIDE = None if sys.stdout.isatty() else 1000
@@ -40,8 +40,11 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def error(problem: GridError) -> None:
-    """Say what is wrong, where, and what to do next."""
+def error(problem: GridError, *, as_json: bool = False) -> None:
+    """Say what is wrong, where, and what to do next; to machines in one line of JSON. Both go to stderr."""
+    if as_json:
+        sys.stderr.write(json.dumps(problem.to_json(), default=str) + "\n")
+        return
     _err.print(f"[bold red]{type(problem).__name__}[/] {escape(_place(problem))}{escape(problem.what)}")
     if problem.todo:
         _err.print(f"  [green]→[/] {escape(problem.todo)}")
@@ -61,6 +64,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
     for row in rows:
         grid.add_row(*(escape(_cell(value)) for value in row))
     _out.print(grid)
+
+
+def rows(columns: Sequence[str], cells: Iterable[Sequence[Any]], *, as_json: bool) -> None:
+    """Print a table, or its rows as JSON objects with the columns as keys."""
+    if as_json:
+        sys.stdout.write(json.dumps([dict(zip(columns, row, strict=True)) for row in cells], indent=2) + "\n")
+    else:
+        table(columns, cells)
 
 
 def _cell(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grid.cli import show
+from grid.cli.exit_codes import BAD_FILE, UNFINISHED
 from grid.cli.place import DryRun, Json, Place, Quiet
 
 if TYPE_CHECKING:
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
 
     from catalog.engine import Transaction
 
-
 __all__ = ["declare", "log", "retry", "status"]
-
-#: The exit code of work that an operator has to look at.
-UNFINISHED = 5
-#: The exit code of a declaration with a file that can't be used.
-BAD_FILE = 3
 
 
 def declare(
@@ -55,7 +50,8 @@ def declare(
     place = Place.of(context)
     named = named_files(files, place.settings().site.storage.urls())
     if dry_run:
-        show.table(("name", "url"), [(f"{name.scope}:{one['name']}", one["url"]) for one in named])
+        rows = [(f"{name.scope}:{one['name']}", one["url"]) for one in named]
+        show.rows(("name", "url"), rows, as_json=as_json)
         return
     body = {
         "dataset": dataset,
@@ -232,9 +228,7 @@ def retry(
         {"job": int(what)} if what.isdigit() else {"file" if ":" in what else "production": what}
     )
     if dry_run:
-        show.as_json(_held(place, body)) if as_json else show.table(
-            ("job", "kind", "why"), [tuple(one.values()) for one in _held(place, body)]
-        )
+        show.rows(("job", "kind", "why"), _held(place, body), as_json=as_json)
         return
     waits = "production" in body and not no_wait
     with place.gateway(farm=waits) as gateway:
@@ -256,7 +250,7 @@ def retry(
         raise typer.Exit(UNFINISHED)
 
 
-def _held(place: Place, body: dict[str, Any]) -> list[dict[str, Any]]:
+def _held(place: Place, body: dict[str, Any]) -> list[tuple[int, str, str | None]]:
     from catalog import find, productions
     from catalog import status as ledger
     from grid.farm import reception
@@ -270,4 +264,4 @@ def _held(place: Place, body: dict[str, Any]) -> list[dict[str, Any]]:
             found = ledger.jobs(tx, file=find.file(tx, name.scope, name.name).id, states=["held"])
         else:
             found = reception.held_jobs(tx, productions.get(tx, body["production"]).id)
-    return [{"job": one.id, "kind": one.kind, "why": one.why} for one in found if one.state == "held"]
+    return [(one.id, one.kind, one.why) for one in found if one.state == "held"]

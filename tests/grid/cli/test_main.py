@@ -129,6 +129,24 @@ def test_settings_with_several_mistakes_are_told_at_once(tmp_path: Path) -> None
         assert word in answer.err
 
 
+def test_an_error_is_an_object_for_machines(tmp_path: Path) -> None:
+    said = House(tmp_path)("trigger", "check", "none.toml", "x.root", "--json", code=2)
+    assert said.out == ""
+    error = json.loads(said.err)
+    assert (error["error"], error["where"], error["failure"]) == ("TriggerTableError", "none.toml", "config")
+    assert set(error) == {"error", "failure", "what", "where", "todo", "facts"}
+
+
+def test_what_would_be_done_is_told_to_machines_too(tmp_path: Path, paths: list[Path]) -> None:
+    house = House(tmp_path / "home")
+    (one,) = house("declare", "cdf:raw", paths[0], "--dry-run", "--json").json
+    assert one == {"name": f"cdf:{paths[0].name}", "url": paths[0].as_uri()}
+    assert house("up", "--dry-run", "--json").json["workers"] == 2
+    split = house("split", paths[0], "--out", tmp_path, "--dry-run", "--json").json
+    assert [one["stream"] for one in split] == ["all"]
+    assert not house.home.exists()
+
+
 def test_a_site_file_that_is_not_there(tmp_path: Path) -> None:
     answer = grid("--home", tmp_path, "--site", tmp_path / "none.toml", "config", "show", code=2)
     assert "none.toml" in answer.err
