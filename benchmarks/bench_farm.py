@@ -1,4 +1,7 @@
-"""Attempts a second, from the claim to the commit, with a payload that does nothing."""
+"""Attempts a second, from the claim to the commit, with a payload that does nothing.
+
+The peers are Dask without a ledger, and the farm without Dask.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +84,8 @@ def home(tmp_path: Path) -> Home:
 
 
 def measure(benchmark: BenchmarkFixture, run: Any, count: int) -> None:
+    benchmark.extra_info["attempts"] = count
     benchmark.pedantic(run, rounds=1, iterations=1)  # type: ignore[no-untyped-call]
-    if benchmark.stats is not None:
-        benchmark.extra_info["per_second"] = count / benchmark.stats.stats.mean
 
 
 def test_begin_and_commit_through_the_gateway(benchmark: BenchmarkFixture, home: Home, scale: float) -> None:
@@ -149,9 +151,26 @@ def dask(home: Home) -> Iterator[None]:
             process.wait()
 
 
-def test_attempts_in_process(benchmark: BenchmarkFixture, home: Home, scale: float) -> None:
-    """Ledger and Dask, without payload processes: what the machinery itself can do."""
+@pytest.mark.parametrize("way", ["ours", "Dask alone"])
+def test_attempts_through_ledger_and_dask(
+    benchmark: BenchmarkFixture, home: Home, scale: float, way: str
+) -> None:
+    """Without payload processes: what the machinery itself can do."""
     count = max(20, int(2000 * scale))
+    if way == "ours":
+        through_the_ledger(benchmark, home, count)
+    else:
+        with dask(home), DaskExecutor(home, SLOTS) as executor:
+            client = executor._client
+
+            def run() -> None:
+                futures = client.map(abs, range(count), pure=False)
+                assert client.gather(futures) == [*range(count)]
+
+            measure(benchmark, run, count)
+
+
+def through_the_ledger(benchmark: BenchmarkFixture, home: Home, count: int) -> None:
     stop = threading.Event()
     with attach(home.root) as session, work(home) as ledger, dask(home):
         dispatcher = threading.Thread(
@@ -172,12 +191,13 @@ def test_attempts_in_process(benchmark: BenchmarkFixture, home: Home, scale: flo
         dispatcher.join()
 
 
-@pytest.mark.parametrize("executor", ["dask", "local"])
+@pytest.mark.parametrize("way", ["ours", "the farm without Dask"])
 def test_attempts_in_processes_of_their_own(
-    benchmark: BenchmarkFixture, home: Home, scale: float, executor: str
+    benchmark: BenchmarkFixture, home: Home, scale: float, way: str
 ) -> None:
     """The whole farm as a script gets it: each payload in a process."""
     count = max(20, int(500 * scale))
+    executor = "dask" if way == "ours" else "local"
     home.settings.write_text(f'[workers]\nexecutor = "{executor}"\nnumber = 2\nslots = 2\n')
     with attach(home.root, "farm"), work(home) as ledger:
         ledger.add(4)

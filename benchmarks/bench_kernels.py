@@ -308,3 +308,29 @@ def test_adler32(benchmark: BenchmarkFixture, way: str, scale: float) -> None:
         "isal": lambda: isal_zlib.adler32(data),
     }
     compare(benchmark, way, len(data), ways, judge="zlib")
+
+
+@WAYS
+def test_mask_words(benchmark: BenchmarkFixture, way: str) -> None:
+    chosen = range(0, PATHS, 3)
+    ways = {
+        "kernels": lambda: bits.mask_words(chosen, PATHS),
+        "numpy": lambda: reference.mask_words(chosen, PATHS),
+    }
+    compare(benchmark, way, 8 * bits.word_count(PATHS), ways)
+
+
+@WAYS
+def test_mix64(benchmark: BenchmarkFixture, way: str) -> None:
+    ways = {"kernels": lambda: fingerprint.mix64(2**63), "numpy": lambda: reference.mix64(2**63)}
+    compare(benchmark, way, 8, ways)
+
+
+@WAYS
+def test_combine(benchmark: BenchmarkFixture, way: str) -> None:
+    first, second, length = zlib.adler32(b"first"), zlib.adler32(b"second"), len(b"second")
+    ways = {
+        "kernels": lambda: adler.combine(first, second, length),
+        "numpy": lambda: reference.combine(first, second, length),
+    }
+    compare(benchmark, way, length, ways)

@@ -1,7 +1,8 @@
 """Turn what pytest-benchmark measured into one table of ratios: ``python -m benchmarks.table MEASURED.json OUT.md``.
 
 A benchmark that compares has a parameter ``way``, whose value is ours (``kernels`` or ``ours``) or the name of a peer.
-``extra_info`` may hold how much one call does: ``bytes``, ``events``, ``files``, ``jobs`` or ``attempts``.
+``extra_info`` may hold how much one call does: ``bytes``, ``events``, ``files``, ``jobs`` or ``attempts``;
+or ``of``, in words, how large the thing is that is asked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def table(measured: dict[str, Any]) -> str:
     machine = measured["machine_info"]
     lines = [
         f"Python {machine['python_version']}, {machine['cpu'].get('brand_raw', machine['machine'])}, "
-        f"{machine['cpu'].get('count', '?')} cores; the shortest of several rounds.",
+        f"{machine['cpu'].get('count', '?')} cores; the shortest round of each. "
+        "A ratio above 1 says that we are faster than the peer.",
         "",
         "| what | ours | rate | against | ratio |",
         "| --- | ---: | ---: | --- | ---: |",
@@ -52,6 +54,8 @@ def by_subject(benchmarks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         params = dict(one["params"] or {})
         way = str(params.pop("way", ""))
         name = one["name"].split("[")[0].removeprefix("test_").replace("_", " ")
+        if "of" in one["extra_info"]:
+            name += f" of {one['extra_info']['of']}"
         subject = " ".join([name, *(f"{key}={value}" for key, value in params.items())])
         subjects[subject][way] = one
     return subjects
@@ -71,7 +75,7 @@ def rate(one: dict[str, Any]) -> str:
     """Return how much was done in a second."""
     done = {name: one["extra_info"][name] / shortest(one) for name in AMOUNTS if name in one["extra_info"]}
     return ", ".join(
-        f"{value / 1e6:.0f} MB/s" if name == "bytes" else f"{value:.3g} {name}/s"
+        f"{value / 1e6:,.0f} MB/s" if name == "bytes" else f"{value:,.0f} {name}/s"
         for name, value in done.items()
     )
 

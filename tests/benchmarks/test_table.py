@@ -23,7 +23,7 @@ def test_a_ratio_above_one_says_that_we_are_faster() -> None:
         measured("test_pack_bits[numpy]", 0.004, "numpy", bytes=4_000_000),
         measured("test_pack_bits[kernels]", 0.002, "kernels", bytes=4_000_000),
     )
-    assert row == "| pack bits | 2 ms | 2000 MB/s | numpy | 2.00 |"
+    assert row == "| pack bits | 2 ms | 2,000 MB/s | numpy | 2.00 |"
 
 
 def test_each_peer_has_a_line() -> None:
@@ -34,4 +34,9 @@ def test_each_peer_has_a_line() -> None:
 
 def test_a_measurement_without_peers_has_no_ratio() -> None:
     (row,) = text(measured("test_claims", 0.5, jobs=1000))
-    assert row == "| claims | 500 ms | 2e+03 jobs/s |  |  |"
+    assert row == "| claims | 500 ms | 2,000 jobs/s |  |  |"
+
+
+def test_a_question_has_a_size_and_no_rate() -> None:
+    (row,) = text(measured("test_asking", 0.5, of="100 jobs"))
+    assert row == "| asking of 100 jobs | 500 ms |  |  |  |"
