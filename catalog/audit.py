@@ -12,6 +12,7 @@ from catalog import closure, find, planning
 from catalog.batches import IN_LIST, batches
 from catalog.closure import Tally
 from catalog.outputs import UNMERGED
+from catalog.schema import whole_sum
 from catalog.schema_files import file, parentage
 from catalog.schema_work import book, job, job_input, production_input
 from catalog.states import READABLE, JobState, Kind
@@ -246,11 +247,7 @@ def _streams(
 
 
 def _dataset_total(tx: Connection, one: Dataset) -> int:
-    return int(
-        tx.execute(
-            select(func.coalesce(func.sum(file.c.events), 0)).where(file.c.dataset == one.id)
-        ).scalar_one()
-    )
+    return tx.execute(select(whole_sum(file.c.events)).where(file.c.dataset == one.id)).scalar_one()
 
 
 def _parents_total(tx: Connection, one: Dataset) -> int:
@@ -261,15 +258,11 @@ def _parents_total(tx: Connection, one: Dataset) -> int:
         .join_from(parentage, child, child.c.id == parentage.c.child)
         .where(child.c.dataset == one.id)
     )
-    return int(
-        tx.execute(
-            select(func.coalesce(func.sum(file.c.events), 0)).where(file.c.id.in_(made_from))
-        ).scalar_one()
-    )
+    return tx.execute(select(whole_sum(file.c.events)).where(file.c.id.in_(made_from))).scalar_one()
 
 
 def _total(tx: Connection, ids: Sequence[int]) -> int:
     return sum(
-        tx.execute(select(func.coalesce(func.sum(file.c.events), 0)).where(file.c.id.in_(piece))).scalar_one()
+        tx.execute(select(whole_sum(file.c.events)).where(file.c.id.in_(piece))).scalar_one()
         for piece in batches(ids, IN_LIST)
     )

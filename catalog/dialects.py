@@ -27,6 +27,10 @@ CLOCKS = {
 }
 
 
+#: The advisory lock of the catalog's writers: any number that nobody else uses in this database.
+_WRITERS = 0x6D6463
+
+
 def translate(engine: Engine) -> None:
     """Let what goes wrong in the database come out as our own errors.
 
@@ -40,7 +44,7 @@ def translate(engine: Engine) -> None:
             return
         where = engine.url.render_as_string()
         reason = str(error.orig)
-        if "full" in reason:
+        if "full" in reason or "No space left" in reason:
             raise NoSpace(
                 f"the catalog can't be written: {reason}", where=where, todo="make room on its disk"
             )
@@ -48,13 +52,31 @@ def translate(engine: Engine) -> None:
 
 
 def configure(engine: Engine, *, busy_s: float) -> None:
+    """Prepare each connection: how long to wait for other writers, and on SQLite what makes it keep its word."""
+    if engine.dialect.name == "sqlite":
+        _configure_sqlite(engine, busy_s)
+    else:
+        _configure_postgresql(engine, busy_s)
+
+
+def _configure_postgresql(engine: Engine, busy_s: float) -> None:
+    """Bound the wait for a lock, and the time that a client which has stopped may keep one."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for timeout in ("lock_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SET {timeout} = '{int(busy_s * 1000)}ms'")
+        cursor.close()
+        connection.commit()
+
+
+def _configure_sqlite(engine: Engine, busy_s: float) -> None:
     """Make SQLite keep what it commits, check foreign keys, and take its write lock when a write begins.
 
     A transaction that begins deferred and then writes fails with SQLITE_BUSY whatever the timeout is, so
     the driver's own transaction handling is switched off and ``BEGIN`` is spelled here.
     """
-    if engine.dialect.name != "sqlite":
-        return
 
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -88,9 +110,21 @@ def before_write(connection: Connection, *, durable: bool) -> None:
 
 
 def in_write(tx: Connection, *, durable: bool) -> None:
-    """Tell PostgreSQL the same, inside the transaction."""
-    if tx.dialect.name == "postgresql" and not durable:
+    """Tell PostgreSQL the same, inside the transaction, and take its turn among the writers.
+
+    One writer at a time, as SQLite has it: what a transaction has looked at stays true until it ends, so the
+    invariants are argued for once. The gateway is the one that writes, and writes in groups; nobody queues long.
+    """
+    if tx.dialect.name != "postgresql":
+        return
+    tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+    if not durable:
         tx.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def read_isolation(engine: Engine) -> str | None:
+    """Return the isolation level of a transaction that sees one moment; None where every one does."""
+    return "REPEATABLE READ" if engine.dialect.name == "postgresql" else None
 
 
 def clock_of(engine: Engine) -> str:

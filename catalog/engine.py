@@ -73,9 +73,11 @@ class Catalog:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a transaction that sees one moment of the catalog. Waits for nobody; writes nothing."""
+        level = dialects.read_isolation(self.engine)
+        options = {"isolation_level": level} if level else {}
         with (
             self.engine.connect() as connection,
-            connection.execution_options(reading=True, moment=_Moment(self._clock)) as tx,
+            connection.execution_options(reading=True, moment=_Moment(self._clock), **options) as tx,
             tx.begin(),
         ):
             yield tx
@@ -84,8 +86,8 @@ class Catalog:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """Give a transaction that is durable when the block ends, and undone when it raises.
 
-        On SQLite the block holds the one write lock: keep it short, and never run a job inside. Waits for
-        other writers up to a minute.
+        The block holds the one write lock: keep it short, and never run a job inside. Waits for other writers
+        up to a minute.
 
         Parameters
         ----------
@@ -183,7 +185,7 @@ def shown(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     try:
-        engine = create_engine(url)
+        engine = create_engine(url, pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(f"this database can't be used: {error}", where=shown(url)) from error
     if engine.dialect.name not in dialects.CLOCKS:

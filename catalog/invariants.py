@@ -15,6 +15,7 @@ from catalog.dialects import violated_keys
 from catalog.engine import now
 from catalog.productions import productions
 from catalog.runs import shared_sections
+from catalog.schema import whole_sum
 from catalog.schema_files import file, file_section, parentage, replica
 from catalog.schema_triggers import trigger_table
 from catalog.schema_work import attempt, job, job_input, job_spec, production, production_input
@@ -115,7 +116,7 @@ def _inputs_of_done(tx: Connection, owner: int, kind: Kind) -> list[set[int]]:
 
 def _unread_sections(tx: Connection) -> Iterator[Finding]:
     """I1: a file's run sections don't add up to its events."""
-    held = func.sum(file_section.c.events)
+    held = whole_sum(file_section.c.events)
     query = (
         select(file.c.scope, file.c.name, file.c.events, held)
         .join_from(file, file_section, file_section.c.file == file.c.id)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from catalog.closure import Tally, total
 from catalog.outputs import UNMERGED
+from catalog.schema import whole_sum
 from catalog.schema_files import dataset, file, file_section, parentage
 from catalog.schema_work import book, job, job_input, job_spec, production_input
 from catalog.states import Kind
@@ -164,8 +165,8 @@ def input_totals(tx: Connection, production: int) -> dict[str, tuple[int, int, i
         select(
             file.c.state,
             func.count(),
-            func.coalesce(func.sum(file.c.bytes), 0),
-            func.coalesce(func.sum(file.c.events), 0),
+            whole_sum(file.c.bytes),
+            whole_sum(file.c.events),
         )
         .join_from(production_input, file, file.c.id == production_input.c.file)
         .where(production_input.c.production == production)
@@ -181,8 +182,8 @@ def dataset_totals(tx: Connection, production: int) -> dict[str, tuple[int, int,
             dataset.c.scope,
             dataset.c.name,
             func.count(file.c.id),
-            func.coalesce(func.sum(file.c.bytes), 0),
-            func.coalesce(func.sum(file.c.events), 0),
+            whole_sum(file.c.bytes),
+            whole_sum(file.c.events),
         )
         .join_from(dataset, file, file.c.dataset == dataset.c.id, isouter=True)
         .where(dataset.c.production == production)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Integer, MetaData
+from sqlalchemy import BigInteger, CheckConstraint, Integer, MetaData, cast, func
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
-    from sqlalchemy import Dialect
+    from sqlalchemy import Column, ColumnElement, Dialect
 
 metadata = MetaData(
     naming_convention={
@@ -47,3 +47,8 @@ def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
     """Return the check that a text column holds one of an enumeration's values."""
     values = ", ".join(f"'{state.value}'" for state in states)
     return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+def whole_sum(column: Column[int] | Column[int | None]) -> ColumnElement[int]:
+    """Return the sum of whole numbers as one, 0 of no rows; PostgreSQL would give a decimal fraction."""
+    return cast(func.coalesce(func.sum(column), 0), BigInteger)

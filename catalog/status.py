@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select
 
+from catalog.schema import whole_sum
 from catalog.schema_work import attempt, job, job_input, job_spec
 from catalog.states import JobState, Kind, Outcome
 from sitecfg.errors import NotFound
@@ -161,8 +162,8 @@ def used(tx: Connection, production: int) -> Used:
             total(func.sum(attempt.c.cpu_s), 0.0),
             total(func.sum(attempt.c.wall_s), 0.0),
             total(func.max(attempt.c.peak_rss), 0),
-            total(func.sum(attempt.c.bytes_in), 0),
-            total(func.sum(attempt.c.bytes_out), 0),
+            whole_sum(attempt.c.bytes_in),
+            whole_sum(attempt.c.bytes_out),
             func.min(attempt.c.started),
             func.max(attempt.c.ended),
         )

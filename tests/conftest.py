@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.services.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,3 +29,13 @@ def real_data() -> Path:
     if not (folder / "MANIFEST.json").is_file():
         pytest.skip(f"no real ROOT files at {folder}: set MDCGRID_REAL_DATA to the folder that holds root/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that runs as long as the tests do."""
+    from tests.services.postgres import Postgres
+
+    server = Postgres()
+    yield server
+    server.stop()

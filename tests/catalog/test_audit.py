@@ -15,6 +15,7 @@ from tests.catalog.world import LEASE_S, merged, processed
 
 if TYPE_CHECKING:
     from catalog.audit import Audit
+    from tests.catalog.databases import Databases
     from tests.catalog.world import World
 
 #: The merged file once more, under another name.
@@ -79,7 +80,6 @@ def test_a_sound_production_closes(done: World) -> None:
         ("UPDATE job SET state = 'leased', lease_until = 5 WHERE id = 3", "I7", "job 3"),
         ("UPDATE production SET state = 'complete'; UPDATE job SET state = 'ready'", "I7", "pass1"),
         ("UPDATE file_section SET events = 1 WHERE file = 1", "I1", "a.root"),
-        ("DELETE FROM file WHERE id = 1", "catalog", "book"),
         (TWIN, "I2", "A--a.root"),
         (
             "UPDATE file SET (bytes, xxh3) = (SELECT bytes, xxh3 FROM file WHERE id = 1) WHERE id = 2",
@@ -89,18 +89,21 @@ def test_a_sound_production_closes(done: World) -> None:
     ],
 )
 def test_whatever_is_changed_by_hand_is_named(
-    done: World, tmp_path: object, change: str, invariant: str, where: str
+    done: World, databases: Databases, url: str, change: str, invariant: str, where: str
 ) -> None:
-    import sqlite3
-
-    raw = sqlite3.connect(f"{tmp_path}/catalog.sqlite")
-    for statement in change.format(7).split(";"):
-        raw.execute(statement)
-    raw.commit()
-    raw.close()
+    databases.tamper(url, change.format(7).split(";"))
     with done.catalog.read() as tx:
         found = violations(tx)
     assert any(one.invariant == invariant and where in one.where for one in found), list(map(str, found))
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_rows_that_point_to_nothing_are_named(done: World, databases: Databases, url: str) -> None:
+    """PostgreSQL never lets such rows be; SQLite does for whoever does not ask it to look."""
+    databases.tamper(url, ["DELETE FROM file WHERE id = 1"])
+    with done.catalog.read() as tx:
+        found = violations(tx)
+    assert any(one.invariant == "catalog" and "book" in one.where for one in found)
 
 
 def test_a_sweeper_is_told_what_is_known_and_who_may_still_commit(done: World) -> None:

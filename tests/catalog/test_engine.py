@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sqlite3
 import subprocess
 import sys
 import time
@@ -25,36 +23,27 @@ from sitecfg.errors import ConfigError, LedgerError, NoSpace, NotFound, SchemaRe
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-def statements(path: Path) -> set[str]:
-    """What SQLite remembers of how its tables were made, without the spacing."""
-    with sqlite3.connect(path) as raw:
-        rows = raw.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    raw.close()
-    return {
-        "".join(sorted(re.split(r",?\s+", row[0].replace('"', ""))))
-        for row in rows
-        if "alembic" not in row[0]
-    }
+    from tests.catalog.databases import Databases
 
 
-def test_the_migrations_make_the_tables_that_the_software_describes(url: str, tmp_path: Path) -> None:
-    create(url)
-    engine = create_engine(f"sqlite:///{tmp_path}/described.sqlite")
+def test_the_migrations_make_the_tables_that_the_software_describes(databases: Databases) -> None:
+    made, described = databases.empty(), databases.empty()
+    create(made)
+    engine = create_engine(described)
     metadata.create_all(engine)
     engine.dispose()
-    assert statements(tmp_path / "catalog.sqlite") == statements(tmp_path / "described.sqlite")
+    assert databases.tables(made) == databases.tables(described) != set()
 
 
 def test_the_software_needs_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(revision.settings()).get_heads() == [revision.HEAD]
 
 
-def test_making_a_catalog_again_changes_nothing(url: str, tmp_path: Path) -> None:
+def test_making_a_catalog_again_changes_nothing(databases: Databases, url: str) -> None:
     create(url)
-    before = statements(tmp_path / "catalog.sqlite")
+    before = databases.tables(url)
     create(url)
-    assert statements(tmp_path / "catalog.sqlite") == before
+    assert databases.tables(url) == before
 
 
 @pytest.mark.parametrize(
@@ -79,7 +68,7 @@ def test_another_revision_is_refused_with_the_command_that_mends_it(
             create(url)
 
 
-def test_a_kill_in_the_middle_of_a_migration_leaves_nothing(url: str, tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_of_a_migration_leaves_nothing(databases: Databases, url: str) -> None:
     code = (
         "import os\n"
         "from alembic import op\n"
@@ -97,14 +86,14 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_nothing(url: str, tmp_path: 
         f"create({url!r})\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    assert statements(tmp_path / "catalog.sqlite") == set()
+    assert databases.tables(url) == set()
     create(url)
     Catalog.open(url).close()
 
 
-def test_a_catalog_that_is_not_there_is_not_made_by_looking(url: str, tmp_path: Path) -> None:
+def test_a_catalog_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no catalog"):
-        Catalog.open(url)
+        Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,6 +126,7 @@ def test_a_transaction_that_raises_leaves_nothing(catalog: Catalog) -> None:
         assert tx.execute(text("SELECT count(*) FROM stream")).scalar() == 0
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 def test_what_is_committed_is_synced_to_disk(catalog: Catalog) -> None:
     def pragma(name: str) -> object:
         with catalog.read() as tx:
@@ -156,6 +146,7 @@ def test_a_reader_sees_one_moment_while_others_write(catalog: Catalog) -> None:
         assert reader.execute(count).scalar() == 1
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 def test_a_full_disk_has_its_own_error_and_costs_nothing_committed(catalog: Catalog) -> None:
     with catalog.write() as tx:
         tx.execute(text("INSERT INTO stream VALUES ('A', 1.0)"))

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from catalog import jobs, status, work
-from catalog.engine import Catalog, create
+from catalog.engine import Catalog
 from catalog.invariants import violations
 from catalog.leases import Lease
 from catalog.states import JobState, Kind
 from sitecfg.errors import StaleLease
 from sitecfg.failures import Action, decide
 from tests.catalog.world import LEASE_S, Clock, World, written
+
+if TYPE_CHECKING:
+    from tests.catalog.databases import Databases
 
 FAILURES = ("payload", "killed", "transient", "source-bad", "config")
 
@@ -49,12 +57,9 @@ class LedgerMachine(RuleBasedStateMachine):
     runs = Bundle("runs")
     claims = Bundle("claims")
 
-    def __init__(self) -> None:
+    def __init__(self, databases: Databases) -> None:
         super().__init__()
-        self.folder = tempfile.mkdtemp()
-        url = f"sqlite:///{self.folder}/catalog.sqlite"
-        shutil.copy(_template(), f"{self.folder}/catalog.sqlite")
-        self.catalog = Catalog.open(url, clock=Clock.QUERY)
+        self.catalog = Catalog.open(databases.catalog(), clock=Clock.QUERY)
         self.clock = Clock(self.catalog)
         self.world = World(self.catalog, self.clock)
         self.at = 1_000_000.0
@@ -68,7 +73,6 @@ class LedgerMachine(RuleBasedStateMachine):
         with self.catalog.read() as tx:
             assert violations(tx) == []
         self.catalog.close()
-        shutil.rmtree(self.folder)
 
     @rule(target=claims, limit=st.integers(1, 3))
     def claim(self, limit: int) -> Any:
@@ -224,19 +228,10 @@ class LedgerMachine(RuleBasedStateMachine):
             }
 
 
-_made: list[Path] = []
-
-
-def _template() -> Path:
-    """An empty catalog, made once: each example starts from a copy."""
-    if not _made:
-        path = Path(tempfile.mkdtemp()) / "catalog.sqlite"
-        create(f"sqlite:///{path}")
-        _made.append(path)
-    return _made[0]
-
-
-TestLedgerModel = LedgerMachine.TestCase
-TestLedgerModel.settings = settings(
-    max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def test_the_ledger_is_what_the_oracle_says(databases: Databases) -> None:
+    run_state_machine_as_test(
+        lambda: LedgerMachine(databases),  # type: ignore[arg-type]  # any callable that makes one will do
+        settings=settings(
+            max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
