@@ -8,6 +8,7 @@ import typer
 
 from grid.cli import show
 from grid.cli.place import Json, Place
+from sitecfg.errors import UsageError
 
 __all__ = ["app"]
 
@@ -22,13 +23,15 @@ def config_show(
     as_json: Json = False,
 ) -> None:
     """Print each value, and the file or variable that it came from."""
+    from sitecfg.names import near
     from sitecfg.show import shown
 
-    settings = [
-        one
-        for one in shown(Place.of(context).settings())
-        if not keys or any(one.key.startswith(key) for key in keys)
-    ]
+    every = shown(Place.of(context).settings())
+    for key in keys or []:
+        if not any(one.key.startswith(key) for one in every):
+            alike = ", ".join(near(key, [one.key for one in every])) or "none"
+            raise UsageError(f"no setting begins with this; near: {alike}", where=key)
+    settings = [one for one in every if not keys or one.key.startswith(tuple(keys))]
     if as_json:
         show.as_json(
             {

@@ -129,6 +129,10 @@ def test_settings_with_several_mistakes_are_told_at_once(tmp_path: Path) -> None
         assert word in answer.err
 
 
+def test_a_setting_that_is_not_there_is_told_with_near_ones(tmp_path: Path) -> None:
+    assert "workers.slots" in House(tmp_path)("config", "show", "worker.slots", code=2).err
+
+
 def test_an_error_is_an_object_for_machines(tmp_path: Path) -> None:
     said = House(tmp_path)("trigger", "check", "none.toml", "x.root", "--json", code=2)
     assert said.out == ""
