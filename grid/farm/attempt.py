@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["run_attempt"]
 
 _log = logging.getLogger(__name__)
+#: A reason that is longer loses its middle; the attempt's log has it whole.
+LONGEST_REASON = 10_000
+#: No file that an input could be has a longer address.
+LONGEST_BLAMED = 4_000
 
 
 def run_attempt(job: int, epoch: int) -> None:
@@ -147,9 +151,25 @@ def _report(node: Node, held: Held, ended: Ended) -> None:
         epoch,
         runner,
         failure=ended.failure,
-        message=str(ended.error),
+        message=_plain(_cut(str(ended.error))),
         measured=ended.measured,
-        last_lines=ended.last_lines,
-        blamed=ended.error.where or None,
+        last_lines=_plain(ended.last_lines),
+        blamed=_plain(ended.error.where)[:LONGEST_BLAMED] or None,
         patience_s=held.lease_s,
+    )
+
+
+def _cut(text: str) -> str:
+    """Bound what a user's error says: a report that the gateway refuses as too long would never hold its job."""
+    left_out = len(text) - LONGEST_REASON
+    if left_out <= 0:
+        return text
+    half = LONGEST_REASON // 2
+    return f"{text[:half]} [{left_out} characters left out] {text[-half:]}"
+
+
+def _plain(text: str) -> str:
+    """Spell what a terminal would obey, or a database can't keep, as Python would write it."""
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
     )

@@ -25,7 +25,7 @@ from grid.rootio.format.streamers import streamer_list
 from grid.rootio.format.ttree import tree_bytes
 from grid.rootio.outfile import OutFile
 from grid.rootio.sinktree import SinkTree
-from sitecfg.errors import CorruptFile, UnsupportedContent, UsageError
+from sitecfg.errors import ClosureError, UnsupportedContent, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -185,7 +185,7 @@ class Sink:
 
         Raises
         ------
-        CorruptFile
+        ClosureError
             If the file reads back differently.
         """
         if self.written is not None:
@@ -246,7 +246,8 @@ class Sink:
         adler = self._out.finish(holes)
         sums = checksum_file(self.path)
         if (sums.bytes, sums.adler32) != (self._out.position, f"{adler:08x}"):
-            raise CorruptFile("the file reads back differently from what was written", where=str(self.path))
+            # Not CorruptFile: the input that this is made from did nothing wrong.
+            raise ClosureError("the file reads back differently from what was written", where=str(self.path))
         return sums
 
     def _directory(self, path: str) -> _Directory:

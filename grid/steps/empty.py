@@ -30,7 +30,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         ``spawn`` (``"child"``, or ``"daemon"`` in a session of its own; its number goes to the file ``spawned``);
         ``wait_for`` (a file; waits until it exists, with ``steady`` progress if asked for);
         ``allocate`` (bytes);
-        ``fail`` (the name of an error class; raised unless the file ``unless`` exists);
+        ``fail`` (the name of an error class; raised with the reason ``why`` unless the file ``unless`` exists);
         ``signal`` (number, sent to itself);
         ``exit`` (code; leaves without a result);
         ``bad_result`` (returns what JSON can't carry);
@@ -55,7 +55,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         _wait_for(Path(spec["attempt"]["scratch"]) / "never", progress)
         del held
     if "fail" in spec and not Path(spec.get("unless", "")).is_file():
-        raise getattr(errors, spec["fail"])("the spec asked for it", where="empty")
+        raise getattr(errors, spec["fail"])(spec.get("why", "the spec asked for it"), where="empty")
     if "signal" in spec:
         os.kill(os.getpid(), signal.Signals(spec["signal"]))
     if "exit" in spec:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.outfile import output_error
-from sitecfg.errors import CorruptFile
+from sitecfg.errors import ClosureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,8 @@ def publish(
     ------
     OutputExists
         If `final` is taken by another file; `temp` is left as it is.
-    CorruptFile
-        If the bytes are not those that were written.
+    ClosureError
+        If the bytes are not those that were written: the output is at fault, not what it was made from.
     MissingFile
         If `temp` is not there.
     NoSpace, OutputError
@@ -70,7 +70,7 @@ def publish(
     """
     sums = checksum_file(temp, progress)
     if expected is not None and sums != expected:
-        raise CorruptFile(
+        raise ClosureError(
             f"its checksum is {sums.adler32}, but {expected.adler32} was written",
             where=str(temp),
             todo="the disk or the memory of this host changes bytes: look there before trying again",

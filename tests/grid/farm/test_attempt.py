@@ -100,6 +100,25 @@ def test_what_a_failed_payload_printed_stays(
     assert log.read_text().startswith("see here")
 
 
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        pytest.param("long" * 1_000_000, "characters left out", id="a very long reason"),
+        pytest.param("\x1b[31mred\0", r"\x1b[31mred\x00", id="orders to a terminal"),
+    ],
+)
+def test_whatever_an_error_says_the_ledger_hears_of_it(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger, why: str, told: str
+) -> None:
+    (number,) = ledger.add(print="\x1b[2J", fail="UserCodeError", why=why)
+    run_attempt(*claim(gateway))
+    (attempt,) = ledger.attempts(number)
+    assert attempt.outcome == "failed"
+    assert told in attempt.message
+    assert len(attempt.message) < 20_000
+    assert r"\x1b[2J" in attempt.last_lines
+
+
 def test_a_commit_waits_for_a_gateway_that_is_away(
     here: node.Node, home: Home, ledger: Ledger, tmp_path: Path
 ) -> None:

@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 from grid.rootio.columns import Branch, Column
 from grid.rootio.sink import Sink
 from grid.rootio.verify import verify
-from sitecfg.errors import ConfigError, OutputExists, SchemaMismatch, UnsupportedContent, UsageError
+from sitecfg.errors import (
+    ClosureError,
+    ConfigError,
+    OutputExists,
+    SchemaMismatch,
+    UnsupportedContent,
+    UsageError,
+)
 from tests.grid.rootio.every_type import EveryType
 
 if TYPE_CHECKING:
@@ -189,6 +196,22 @@ def test_an_unfinished_file_is_no_root_file_and_is_taken_away(tmp_path: Path) ->
     with pytest.raises(KeyError):
         fail()
     assert not (tmp_path / "a.root").exists()
+
+
+def test_bytes_that_change_under_the_writer_are_no_fault_of_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "a.root"
+    sink = Sink(path)
+    tree = sink.tree("Events", [branch("x", "i4")], basket_bytes=50_000, cluster_bytes=50_000)
+    random = np.random.default_rng(1).integers(0, 1 << 30, 1_000_000, dtype=np.int32)
+    tree.extend({"x": Column(random)})
+    with path.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"something else")
+    with pytest.raises(
+        ClosureError, match="reads back differently"
+    ):  # CorruptFile would quarantine the input
+        sink.close()
+    assert not path.exists()
 
 
 def test_nothing_is_overwritten_and_wrong_words_are_refused(tmp_path: Path) -> None:

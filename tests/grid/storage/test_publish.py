@@ -10,7 +10,7 @@ import pytest
 import xxhash
 
 from grid.storage.publish import Checksums, checksum_file, publish
-from sitecfg.errors import CorruptFile, MissingFile, OutputError, OutputExists
+from sitecfg.errors import ClosureError, MissingFile, OutputError, OutputExists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ def test_bytes_that_changed_since_they_were_written_are_refused(temp: Path, tmp_
     data = bytearray(temp.read_bytes())
     data[50_000] ^= 1
     temp.write_bytes(data)
-    with pytest.raises(CorruptFile):
+    with pytest.raises(ClosureError):  # a file that is read as an input and found so would be quarantined
         publish(temp, tmp_path / "a.root", expected=sums)
     assert not (tmp_path / "a.root").exists()
 
