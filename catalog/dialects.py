@@ -11,7 +11,7 @@ from sqlalchemy import Select, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from sitecfg.errors import LedgerError, NoSpace
+from sitecfg.errors import DatabaseUnreachable, LedgerError, NoSpace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +43,16 @@ def translate(engine: Engine) -> None:
         if not isinstance(error, DatabaseError) or isinstance(error, IntegrityError):
             return
         where = engine.url.render_as_string()
-        reason = str(error.orig)
+        reason = " ".join(str(error.orig).split())
         if "full" in reason or "No space left" in reason:
             raise NoSpace(
                 f"the catalog can't be written: {reason}", where=where, todo="make room on its disk"
+            )
+        if engine.dialect.name == "postgresql" and (context.is_disconnect or context.connection is None):
+            raise DatabaseUnreachable(
+                f"the catalog's database does not answer: {reason}",
+                where=where,
+                todo="look whether the server runs; what was going on continues when it does",
             )
         raise LedgerError(f"the catalog's database failed: {reason}", where=where)
 

@@ -186,7 +186,13 @@ def shown(url: str) -> str:
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the driver of this database is not installed: {error}",
+            where=shown(url),
+            todo="for PostgreSQL: pip install 'mdcgrid[postgres]', and begin the URL with postgresql+psycopg://",
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"this database can't be used: {error}", where=shown(url)) from error
     if engine.dialect.name not in dialects.CLOCKS:
         raise ConfigError(

@@ -33,6 +33,7 @@
      │   └─ SchemaRevision     the catalog is of another revision
      ├─ GatewayError          the gateway can't be asked                          exit 7
      │   ├─ GatewayUnreachable
+     │   │   └─ DatabaseUnreachable  it answers, its database doesn't
      │   └─ Unauthorized
      └─ InstallError          the installation is broken                          exit 9
 """
@@ -48,6 +49,7 @@ __all__ = [
     "ClosureError",
     "ConfigError",
     "CorruptFile",
+    "DatabaseUnreachable",
     "DuplicateEvents",
     "EventError",
     "GatewayError",
@@ -299,6 +301,10 @@ class GatewayError(GridError, OSError):
 
 class GatewayUnreachable(GatewayError, ConnectionError):
     """No gateway answers at this address."""
+
+
+class DatabaseUnreachable(GatewayUnreachable):
+    """The catalog's database server does not answer now."""
 
 
 class Unauthorized(GatewayError):

@@ -207,17 +207,17 @@ class GatewayClient:
             try:
                 wire = self._connected()
                 status, answer = wire.ask(method, path, body, answer_s=answer_s, again=again)
-            except GatewayUnreachable as error:
+                if status != 200:
+                    raise from_json(answer if isinstance(answer, dict) else {})
+            except GatewayUnreachable as error:  # or its database: the gateway says so
                 self._forget()
                 if time.monotonic() + pause > deadline:
-                    error.todo = "look at log/gateway.log in the home"
+                    error.todo = error.todo or "look at log/gateway.log in the home"
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_WAIT_S)
-                continue
-            if status == 200:
+            else:
                 return answer
-            raise from_json(answer if isinstance(answer, dict) else {})
 
     def _connected(self) -> Wire:
         with self._lock:

@@ -18,7 +18,7 @@ import catalog.schema_work  # noqa: F401  (each adds its tables to the metadata)
 from catalog import revision
 from catalog.engine import Catalog, create, now
 from catalog.schema import metadata
-from sitecfg.errors import ConfigError, LedgerError, NoSpace, NotFound, SchemaRevision
+from sitecfg.errors import ConfigError, DatabaseUnreachable, LedgerError, NoSpace, NotFound, SchemaRevision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +101,12 @@ def test_a_catalog_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> N
 def test_urls_that_make_no_sense_are_named(wrong: str) -> None:
     with pytest.raises(ConfigError):
         Catalog.open(wrong)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(DatabaseUnreachable, match="does not answer") as caught:
+        Catalog.open("postgresql+psycopg://somebody:geheim@127.0.0.1:1/catalog")
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from grid.farm.sweeper import Sweeper
 from grid.mock.sample import make_sample
 from tests.grid.farm.conftest import alive, processes_of
 from tests.grid.house import SETTINGS, House, expected_streams, identities, until
+from tests.services.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,10 +53,11 @@ PATIENCE_S = 90.0
 class Scene:
     """A home, a script whose jobs stay open until the gate opens, and the command that runs it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, catalog_url: str | None = None) -> None:
         self.home = Home(folder / "home")
         self.home.prepare()
-        self.home.settings.write_text(SETTINGS)
+        self.catalog_url = catalog_url or f"sqlite:///{self.home.catalog}"
+        self.home.settings.write_text(f'{SETTINGS}\n[catalog]\nurl = "{self.catalog_url}"\n')
         self.house = House(self.home.root)
         self.gate = folder / "gate"
         self.inputs = [one.path for one in make_sample(folder / "raw", files=4, events=200, seed=11)]
@@ -86,8 +88,6 @@ class Scene:
 
     def attempts(self) -> dict[int, str]:
         """The runs of process jobs that are going on: job and worker."""
-        if not self.home.catalog.exists():
-            return {}
         answer = self.house("status", "--json", code=None)
         if answer.code:
             return {}  # the catalog is only just being made
@@ -153,7 +153,7 @@ class Scene:
 
     def sweep(self) -> None:
         """Sweep once, as long after the last lease as it takes; then the pool holds what the catalog knows."""
-        with Catalog.open(f"sqlite:///{self.home.catalog}") as catalog:
+        with Catalog.open(self.catalog_url) as catalog:
             Sweeper(self.home.pool, age_s=0.0).step(catalog)
         known = {
             Path(url.removeprefix("file://"))
@@ -172,6 +172,24 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     yield made
     for process in processes_of(made.home):
         process.kill()
+
+
+def test_the_database_server(tmp_path: Path) -> None:
+    server = Postgres(durable=True)
+    try:
+        scene = Scene(tmp_path, server.make())
+        with scene.running() as child:
+            scene.until_busy()
+            server.kill()
+            scene.open_gate()
+            told = scene.house("status", code=7).err
+            assert "the catalog's database does not answer" in told
+            server.start()
+            out, err = child.communicate(timeout=PATIENCE_S)
+            assert child.returncode == 0, err + out
+        scene.prove()
+    finally:
+        server.stop()
 
 
 def test_one_process_of_the_farm_after_the_other(scene: Scene) -> None:
