@@ -17,6 +17,7 @@ from grid.cli.exit_codes import EXIT_CODES
 from grid.cli.main import app
 from sitecfg.errors import GridError
 from sitecfg.failures import Action, shipped
+from sitecfg.load import OTHER_VARIABLES
 from sitecfg.models import Site
 from sitecfg.units import format_seconds
 
@@ -114,6 +115,11 @@ def settings() -> str:
     return rows(("setting", "shipped", "meaning"), below(Site, ()))
 
 
+def variables() -> str:
+    """Return the variables of ours that are no settings."""
+    return rows(("variable", "meaning"), ((f"`{name}`", text) for name, text in OTHER_VARIABLES.items()))
+
+
 def is_model(it: Any) -> bool:
     """Whether an annotation is a section of settings."""
     return isinstance(it, type) and issubclass(it, BaseModel)
@@ -141,5 +147,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "failures": failures,
     "settings": settings,
+    "variables": variables,
     "verbs": verbs,
 }

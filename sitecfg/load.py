@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -27,9 +28,15 @@ __all__ = ["OTHER_VARIABLES", "Settings", "load_site"]
 
 PREFIX: Final = "MDCGRID_"
 DEFAULTS: Final = "defaults.toml"
-#: Variables of ours that are no settings; every other ``MDCGRID_*`` must be the name of a key.
-OTHER_VARIABLES: Final = frozenset(
-    PREFIX + name for name in ("BENCH_SCALE", "GATEWAY", "HOME", "PAYLOAD", "REAL_DATA", "SITE", "TRACEBACK")
+#: Variables of ours that are no settings, and what they are for; every other ``MDCGRID_*`` must be the name of a key.
+OTHER_VARIABLES: Final = MappingProxyType(
+    {
+        "MDCGRID_HOME": "The home, as `grid --home` names it",
+        "MDCGRID_SITE": "The site file, as `grid --site` names it",
+        "MDCGRID_REAL_DATA": "For tests and examples: the folder with `root/` and real ROOT files in it",
+        "MDCGRID_BENCH_SCALE": "For benchmarks: the size of their work, 1.0 for the full one",
+        "MDCGRID_PAYLOAD": "Set by the farm in the processes that run payloads; not for people",
+    }
 )
 
 

@@ -1,1 +1,1 @@
-"""Ordered changes of the tables; they travel inside the wheel."""
+"""Ordered changes of the tables, forward only: the way back is a copy of the database. They travel inside the wheel."""

@@ -112,15 +112,11 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if os.environ.get("MDCGRID_TRACEBACK"):
+        # The usage errors of the click inside typer have no public types, and know how to show themselves.
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
             raise
-        usage = getattr(error, "exit_code", None)
-        if usage is not None and hasattr(
-            error, "show"
-        ):  # click's own usage errors know how to show themselves
-            error.show()
-            sys.exit(usage)
-        raise
+        error.show()
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":
