@@ -73,12 +73,15 @@ class Input:
         Fate of the production's process job for it.
     sections
         The run sections it holds, ``(run, section)``.
+    why
+        What is wrong with it, where its intake is HELD.
     """
 
     name: str
     intake: Fate
     process: Fate = Fate.ABSENT
     sections: tuple[tuple[int, int], ...] = ()
+    why: str = ""
 
     @property
     def order(self) -> tuple[tuple[int, int], str]:
@@ -171,7 +174,7 @@ def plan(
     if any(one.intake in (Fate.ABSENT, Fate.WAITING) for one in inputs):
         return Plan(Standing.ACTIVE, reasons=("inputs are being checked",))
     good = [one for one in inputs if one.intake is Fate.DONE]
-    reasons = [f"{one.name} is bad" for one in inputs if one.intake is Fate.HELD]
+    reasons = [f"{one.name} {one.why or 'is bad'}" for one in inputs if one.intake is Fate.HELD]
 
     groups = [Compare(_key(files), files) for files in sharing(good)]
     new_compare = tuple(group for group in groups if compared.get(group.key, Fate.ABSENT) is Fate.ABSENT)

@@ -142,6 +142,7 @@ def _ask(
             _intake(one),
             Fate.ABSENT if one.process is None else _FATES[JobState(one.process)],
             sections.get(one.file, ()),
+            _wrong(one),
         )
         for one in found
     ]
@@ -168,6 +169,12 @@ def _intake(one: planning.Input) -> Fate:
     if one.state in (FileState.BAD, FileState.RETIRED) or one.intake == JobState.HELD:
         return Fate.HELD
     return Fate.WAITING
+
+
+def _wrong(one: planning.Input) -> str:
+    if one.state in (FileState.BAD, FileState.RETIRED):
+        return f"is {one.state}: {one.why or 'no reason is given'}"
+    return "could not be looked into: its intake job is held" if one.intake == JobState.HELD else ""
 
 
 def _ids(numbers: Mapping[str, int], names: Sequence[str]) -> tuple[int, ...]:

@@ -49,9 +49,10 @@ def test_duplicates_bar_their_files_and_let_the_others_go_on() -> None:
 
 
 def test_a_bad_input_stalls_the_production_and_nothing_else() -> None:
-    inputs = [Input("a", Fate.HELD), done("b", (1, 1), process=Fate.DONE)]
+    inputs = [Input("a", Fate.HELD, why="is bad: it is cut short"), done("b", (1, 1), process=Fate.DONE)]
     answer = plan(inputs, [Output("b.S", "b", "S", 1, taken=True)], streams=["S"], compared={}, target=10)
     assert answer.standing is Standing.STALLED
+    assert answer.reasons == ("a is bad: it is cut short",)
 
 
 def test_it_is_complete_when_everything_is_processed_and_merged() -> None:
