@@ -40,8 +40,8 @@ def main() -> int:
     print(f"  plots      {'  '.join(plots) or 'none: matplotlib is not installed'}")
     print(f"  files      {' '.join(GRID)} ls demo:dimuons.MUON")
     print(f"  by name    {' '.join(GRID)} links demo:dimuons.MUON {DATA / 'muons'}")
-    print("  try next   edit examples/dimuons.py and give the production another name;")
-    print("             or, on the real CMS files:  grid run examples/streams.py")
+    print(f"  try next   edit {script} and give the production another name;")
+    print(f"             or, on the real CMS files:  {GRID[0]} run {script.with_name('streams.py')}")
     return audit.returncode
 
 

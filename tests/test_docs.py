@@ -70,6 +70,14 @@ def test_code_of_a_page_compiles(page: str) -> None:
             compile(body, page, "exec")
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page: str) -> None:
+    text = BLOCK.sub("", (HOUSE / page).read_text("utf-8"))
+    rooms = "benchmarks|catalog|docs|examples|grid|kernels|sitecfg|tests"
+    named = re.findall(rf"`((?:{rooms})/[^` ]*)`", text)
+    assert [name for name in named if not (HOUSE / name).exists()] == []
+
+
 def test_no_invented_command_gets_through() -> None:
     assert misses("grid frobnicate") == "frobnicate"
     assert misses("grid verify --frobnicate FILE") == "--frobnicate"

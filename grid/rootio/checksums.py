@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kernels.adler import hex8
 from sitecfg.errors import MissingFile
 
 if TYPE_CHECKING:
@@ -59,4 +60,4 @@ def checksum_file(path: Path, progress: Callable[[int, int], None] | None = None
                     progress(done, total)
     except OSError as error:
         raise MissingFile(f"the file can't be read: {error.strerror}", where=str(path)) from error
-    return Checksums(done, f"{weak:08x}", strong.hexdigest())
+    return Checksums(done, hex8(weak), strong.hexdigest())

@@ -25,6 +25,7 @@ from grid.rootio.format.streamers import streamer_list
 from grid.rootio.format.ttree import tree_bytes
 from grid.rootio.outfile import OutFile
 from grid.rootio.sinktree import SinkTree
+from kernels.adler import hex8
 from sitecfg.errors import ClosureError, UnsupportedContent, UsageError
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class Sink:
         holes[0] = header.encode() + holes.pop(BEGIN)
         adler = self._out.finish(holes)
         sums = checksum_file(self.path)
-        if (sums.bytes, sums.adler32) != (self._out.position, f"{adler:08x}"):
+        if (sums.bytes, sums.adler32) != (self._out.position, hex8(adler)):
             # Not CorruptFile: the input that this is made from did nothing wrong.
             raise ClosureError("the file reads back differently from what was written", where=str(self.path))
         return sums
