@@ -58,7 +58,7 @@ class Finder:
 
     def add(self, file: str, columns: Sequence[NDArray[Any]]) -> None:
         """Append events of a file; the files come one after the other."""
-        self._columns.append([column.astype(np.int64) for column in columns])
+        self._columns.append([column.copy() for column in columns])
         size = len(columns[0])
         if self._files and self._files[-1] == file:
             self._ends[-1] += size
@@ -86,7 +86,7 @@ class Finder:
             ),
         )
 
-    def _name(self, pair: list[int], columns: Sequence[NDArray[np.int64]]) -> str:
+    def _name(self, pair: list[int], columns: Sequence[NDArray[Any]]) -> str:
         places = " and ".join(self._place(entry) for entry in pair)
         what = ", ".join(
             f"{name} {column[pair[0]]}" for name, column in zip(self.names, columns, strict=False)
