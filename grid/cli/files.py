@@ -11,7 +11,7 @@ import typer
 from grid.cli import show
 from grid.cli.exit_codes import DUPLICATES
 from grid.cli.place import DryRun, Json, Quiet
-from sitecfg.errors import GridError, OutputExists, UsageError
+from sitecfg.errors import GridError, OutputError, OutputExists, UsageError
 
 __all__ = ["merge", "split", "verify"]
 
@@ -294,6 +294,8 @@ def merge(
         raise OutputExists(
             "the output exists", where=str(out), todo="choose another name; nothing is overwritten"
         )
+    if not out.absolute().parent.is_dir():
+        raise OutputError("its folder isn't there", where=str(out), todo="make the folder first")
     if dry_run:
         show.as_json({"output": str(out), "inputs": urls}) if as_json else show.table(
             ("output", "input"), [(str(out), url) for url in urls]
@@ -338,8 +340,5 @@ def _show_merge(answer: dict[str, Any]) -> None:
         show.line(f"  left out {tree}: {branch}: {why}")
     for note in answer["notes"]:
         show.line(f"  {note}")
-    twice = answer["duplicates"]
-    if twice["events"]:
-        show.line(f"  {twice['events']} events occur more than once:")
-        for text in twice["first"]:
-            show.line(f"    {text}")
+    for text in answer["duplicates"]["first"]:
+        show.line(f"    {text}")
