@@ -162,3 +162,11 @@ def violated_keys(tx: Connection) -> list[tuple[str, str]]:
     if tx.dialect.name != "sqlite":
         return []
     return [(str(row[0]), str(row[2])) for row in tx.exec_driver_sql("PRAGMA foreign_key_check")]
+
+
+def damaged_parts(tx: Connection) -> list[str]:
+    """Return what the database finds wrong with its own file, in its own words; a database server looks itself."""
+    if tx.dialect.name != "sqlite":
+        return []
+    found = [str(row[0]) for row in tx.exec_driver_sql("PRAGMA quick_check(20)")]
+    return [] if found == ["ok"] else found

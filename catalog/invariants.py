@@ -203,7 +203,7 @@ def _waits_for_nothing(tx: Connection) -> Iterator[Finding]:
         job_input.c.file == file.c.id,
         job_input.c.live,
         job_input.c.job == job.c.id,
-        job.c.state.in_((JobState.READY, JobState.LEASED, JobState.HELD)),
+        job.c.state.in_((JobState.READY, JobState.LEASED, JobState.PAUSED, JobState.HELD)),
     )
     query = select(file.c.scope, file.c.name).where(file.c.state == FileState.CLOSED, ~intake).limit(MOST)
     for scope, name in tx.execute(query):
@@ -229,7 +229,7 @@ def _outlives_production(tx: Connection) -> Iterator[Finding]:
         .join_from(job, production, production.c.id == job.c.production)
         .where(
             production.c.state.in_((ProductionState.COMPLETE, ProductionState.CANCELLED)),
-            job.c.state.in_((JobState.READY, JobState.LEASED, JobState.HELD)),
+            job.c.state.in_((JobState.READY, JobState.LEASED, JobState.PAUSED, JobState.HELD)),
         )
         .group_by(production.c.name, production.c.state)
     )

@@ -118,10 +118,15 @@ def free(tx: Connection, *, jobs: Iterable[int] | None = None, production: int |
     return [row.id for row in rows]
 
 
-def cancel(tx: Connection, jobs: Iterable[int], why: str) -> list[int]:
+def cancel(tx: Connection, jobs: Iterable[int], why: str, *, done: bool = False) -> list[int]:
     """Give jobs up, unless they are done. Idempotent.
 
     A run that is at it can't commit any more. The key and the inputs are free for other jobs.
+
+    Parameters
+    ----------
+    done
+        Those that are done too, by who takes back what they did (:mod:`catalog.withdrawal`).
 
     Returns
     -------
@@ -129,12 +134,13 @@ def cancel(tx: Connection, jobs: Iterable[int], why: str) -> list[int]:
         The jobs that were cancelled.
     """
     at = now(tx)
+    over = (JobState.CANCELLED,) if done else (JobState.DONE, JobState.CANCELLED)
     cancelled: list[int] = []
     for piece in batches(jobs, IN_LIST):
         ids = list(
             tx.execute(
                 update(job)
-                .where(job.c.id.in_(piece), job.c.state.not_in((JobState.DONE, JobState.CANCELLED)))
+                .where(job.c.id.in_(piece), job.c.state.not_in(over))
                 .values(state=JobState.CANCELLED, lease_until=None, runner=None)
                 .returning(job.c.id)
             ).scalars()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
-from catalog import find, jobs, triggers
+from catalog import triggers
 from catalog.batches import ROWS, batches
 from catalog.dialects import insert_missing
 from catalog.engine import now
 from catalog.rows import Production
 from catalog.schema_files import file
-from catalog.schema_work import job, job_input, production, production_input
-from catalog.states import JobState, Kind, ProductionState
-from sitecfg.errors import NotFound, RecipeChanged, UsageError
+from catalog.schema_work import production, production_input
+from catalog.states import FileState, ProductionState
+from sitecfg.errors import NotFound, RecipeChanged
 from sitecfg.names import Name, near
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def set_production_state(
 ) -> bool:
     """Change a production's state, with a reason for people. Idempotent; says whether it changed.
 
-    Cancelled is for ever: use :func:`cancel_production`, which gives up the jobs too.
+    Cancelled is for ever; :func:`catalog.control.cancel` gives up the jobs too.
     """
     changed = tx.execute(
         update(production)
@@ -135,27 +135,6 @@ def set_production_state(
     return bool(changed.rowcount)
 
 
-def cancel_production(tx: Connection, production_id: int, why: str) -> list[int]:
-    """Give a production up, with all its jobs that aren't done. Idempotent; what was committed stays.
-
-    Returns
-    -------
-    list of int
-        The jobs that were cancelled.
-    """
-    live = list(
-        tx.execute(
-            select(job.c.id).where(
-                job.c.production == production_id,
-                job.c.state.in_((JobState.READY, JobState.LEASED, JobState.HELD)),
-            )
-        ).scalars()
-    )
-    cancelled = jobs.cancel(tx, live, why)
-    set_production_state(tx, production_id, ProductionState.CANCELLED, why=why)
-    return cancelled
-
-
 def add_inputs(tx: Connection, production_id: int, inputs: Iterable[int]) -> None:
     """Make files inputs of a production. Idempotent; meant for any number of files at once."""
     for piece in batches(inputs, ROWS):
@@ -163,8 +142,11 @@ def add_inputs(tx: Connection, production_id: int, inputs: Iterable[int]) -> Non
 
 
 def add_dataset_inputs(tx: Connection, production_id: int, dataset_id: int) -> int:
-    """Make every file of a dataset an input of a production. Idempotent; returns how many were new."""
-    chosen = select(file.c.id).where(file.c.dataset == dataset_id)
+    """Make every file of a dataset an input of a production, unless it is retired.
+
+    Idempotent; returns how many were new.
+    """
+    chosen = select(file.c.id).where(file.c.dataset == dataset_id, file.c.state != FileState.RETIRED)
     missing = list(
         tx.execute(
             chosen.where(
@@ -176,34 +158,6 @@ def add_dataset_inputs(tx: Connection, production_id: int, dataset_id: int) -> i
     )
     add_inputs(tx, production_id, missing)
     return len(missing)
-
-
-def drop_input(tx: Connection, production_id: int, file_id: int, why: str) -> None:
-    """Take a file out of a production, as an operator decides about a duplicate or a bad file. Idempotent.
-
-    Its jobs, and the comparisons that it is part of, are cancelled.
-
-    Raises
-    ------
-    UsageError
-        The file has been processed already.
-    """
-    mine = select(job.c.id, job.c.kind, job.c.state).where(
-        job.c.production == production_id,
-        job.c.id.in_(select(job_input.c.job).where(job_input.c.file == file_id)),
-    )
-    found = tx.execute(mine).all()
-    if any(row.kind == Kind.PROCESS and row.state == JobState.DONE for row in found):
-        raise UsageError(
-            "the production has processed the file already",
-            where=str(find.files_by_id(tx, [file_id])[file_id]),
-        )
-    jobs.cancel(tx, [row.id for row in found], why)
-    tx.execute(
-        delete(production_input).where(
-            production_input.c.production == production_id, production_input.c.file == file_id
-        )
-    )
 
 
 def _find(tx: Connection, name: str) -> Production | None:

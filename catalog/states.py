@@ -30,7 +30,7 @@ class FileState(StrEnum):
     ON_TAPE = "on_tape"
     """A copy is on tape."""
     RETIRED = "retired"
-    """It was replaced, and is not used any more."""
+    """It was replaced or withdrawn, and is not used any more; the row says why."""
     BAD = "bad"
     """It must not be used; the row says why."""
 
@@ -60,6 +60,8 @@ class ProductionState(StrEnum):
 
     ACTIVE = "active"
     """Jobs exist or will be made by the planner."""
+    PAUSED = "paused"
+    """An operator stopped it: attempts that run come to their end, nothing new starts."""
     STALLED = "stalled"
     """Nothing is left to run and something is held: an operator frees it or cancels."""
     COMPLETE = "complete"
@@ -77,6 +79,8 @@ class JobState(StrEnum):
     """Somebody holds it until ``lease_until``."""
     DONE = "done"
     """Its result is committed."""
+    PAUSED = "paused"
+    """Would be ready, if its production or its file were not paused."""
     HELD = "held"
     """Waits for an operator; the row says why."""
     CANCELLED = "cancelled"

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select, true, update
+from sqlalchemy import and_, func, or_, select, true, update
 
 from catalog import effects, files, find, hot, results
 from catalog.dialects import skip_locked
 from catalog.engine import now
 from catalog.leases import Begun, Claim, Ended, Lease, Renewed
-from catalog.schema_work import job
-from catalog.states import JobState, Outcome
+from catalog.schema_work import job, production
+from catalog.states import JobState, Outcome, ProductionState
 from sitecfg.errors import StaleLease
 from sitecfg.failures import Action, decide
 
@@ -50,6 +50,16 @@ __all__ = [
 ]
 
 
+#: Ready, and not only because an attempt came back after its production was paused.
+_READY = and_(
+    job.c.state == JobState.READY,
+    or_(
+        job.c.production.is_(None),
+        job.c.production.not_in(select(production.c.id).where(production.c.state == ProductionState.PAUSED)),
+    ),
+)
+
+
 def claim(
     tx: Connection,
     *,
@@ -67,7 +77,7 @@ def claim(
     Not idempotent: a claim whose reply is lost runs out by itself after `lease_s` seconds.
     """
     at = now(tx)
-    due = select(job.c.id).where(job.c.state == JobState.READY, job.c.run_at <= at)
+    due = select(job.c.id).where(_READY, job.c.run_at <= at)
     if kinds is not None:
         due = due.where(job.c.kind.in_(kinds))
     due = skip_locked(tx, due.order_by(job.c.priority.desc(), job.c.id).limit(limit))
@@ -303,11 +313,10 @@ def next_action_at(tx: Connection) -> float | None:
     In Unix seconds, not before now; None when no job waits for time to pass.
     """
     at = now(tx)
-    ready = job.c.state == JobState.READY
-    if tx.execute(select(true()).where(select(job.c.id).where(ready, job.c.run_at <= at).exists())).scalar():
+    if tx.execute(select(true()).where(select(job.c.id).where(_READY, job.c.run_at <= at).exists())).scalar():
         return at
     times = [
-        tx.execute(select(func.min(job.c.run_at)).where(ready)).scalar(),
+        tx.execute(select(func.min(job.c.run_at)).where(_READY)).scalar(),
         tx.execute(select(func.min(job.c.lease_until)).where(job.c.state == JobState.LEASED)).scalar(),
     ]
     known = [one for one in times if one is not None]

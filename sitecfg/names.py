@@ -14,6 +14,7 @@ one is part of the name.
 
     cdf:reco-pass1.A                      the dataset of stream A
     cdf:reco-pass1.A.unmerged             what the process jobs wrote, before the merge
+    cdf:reco-pass1.A.withdrawn            what was merged, and taken back later
     reco-pass1.A--raw_0001.root           stream A of the input raw_0001.root
     reco-pass1.A.0003-5f0c…2a.root        the merged file number 3
     reco-pass1.A--raw_0001.root.e2.5f0c71aa.root    the bytes that runner 5f0c71aa wrote in epoch 2
@@ -44,6 +45,8 @@ __all__ = [
     "output_file",
     "physical_name",
     "unmerged_dataset",
+    "withdrawn_dataset",
+    "withdrawn_file",
 ]
 
 SCOPE_LIMIT: Final = 25
@@ -51,6 +54,7 @@ NAME_LIMIT: Final = 200
 PRODUCTION_LIMIT: Final = 100
 STREAM_LIMIT: Final = 60
 UNMERGED: Final = "unmerged"
+WITHDRAWN: Final = "withdrawn"
 
 _SCOPE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
@@ -98,9 +102,9 @@ def check_production(name: str) -> str:
 def check_stream(name: str) -> str:
     """Return a stream's name, if it is legal: at most 60 of ``A-Z a-z 0-9 _ -``, without ``--``."""
     _check(name, "stream", _STREAM, STREAM_LIMIT)
-    if name == UNMERGED:
+    if name in (UNMERGED, WITHDRAWN):
         raise BadName(
-            "'unmerged' can't name a stream: it marks unmerged datasets", todo="choose another name"
+            f"{name!r} can't name a stream: it marks datasets of another kind", todo="choose another name"
         )
     return _no_double_dash(name, "stream")
 
@@ -113,6 +117,16 @@ def output_dataset(scope: str, production: str, stream: str) -> Name:
 def unmerged_dataset(scope: str, production: str, stream: str) -> Name:
     """Name the dataset that holds what the process jobs wrote for one stream."""
     return Name(scope, f"{check_production(production)}.{check_stream(stream)}.{UNMERGED}")
+
+
+def withdrawn_dataset(scope: str, name: str) -> Name:
+    """Name the dataset to which the withdrawn files of a dataset go."""
+    return Name(scope, f"{name}.{WITHDRAWN}")
+
+
+def withdrawn_file(name: str, number: int) -> str:
+    """Name a withdrawn file, so that what comes instead can have its name."""
+    return _fit("", name.removesuffix(".root"), f".w{number}.root", unique=None)
 
 
 def output_file(production: str, stream: str, input_name: str) -> str:

@@ -25,6 +25,7 @@ LONGEST_PAUSE_S = 30.0
 _FATES = {
     JobState.READY: Fate.WAITING,
     JobState.LEASED: Fate.WAITING,
+    JobState.PAUSED: Fate.WAITING,
     JobState.DONE: Fate.DONE,
     JobState.HELD: Fate.HELD,
 }
@@ -85,6 +86,8 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
         return
     new_merges: Counter[str] = Counter()
     with catalog.write() as tx:
+        if productions.get(tx, production.name).state != ProductionState.ACTIVE:
+            return  # paused or cancelled since
         if answer.standing is not Standing.ACTIVE:
             # A job may have been freed, or an input added, since: only what is true now may end the planning.
             answer, numbers = _ask(tx, production, recipe, max_inputs)
@@ -93,12 +96,14 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
             production.id,
             Kind.COMPARE,
             [jobs.NewJob(one.key, _ids(numbers, one.files)) for one in answer.compare],
+            priority=production.priority,
         )
         jobs.add_jobs(
             tx,
             production.id,
             Kind.PROCESS,
             [jobs.NewJob(one.file, _ids(numbers, (one.file,))) for one in answer.process],
+            priority=production.priority,
         )
         merged = Counter(key.partition("/")[0] for key in status.states_by_key(tx, production.id, Kind.MERGE))
         for one in answer.merge:
@@ -106,7 +111,11 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
             new_merges[one.stream] += 1
             spec = {"stream": one.stream, "number": number}
             jobs.add_jobs(
-                tx, production.id, Kind.MERGE, [jobs.NewJob(one.key, _ids(numbers, one.files), spec)]
+                tx,
+                production.id,
+                Kind.MERGE,
+                [jobs.NewJob(one.key, _ids(numbers, one.files), spec)],
+                priority=production.priority,
             )
         productions.set_production_state(tx, production.id, _STATES[answer.standing], why=_why(answer))
 
@@ -155,7 +164,9 @@ def _ask(
         outputs,
         streams=streams_of(recipe),
         compared=compared,
-        merges_waiting=merges.get(JobState.READY, 0) + merges.get(JobState.LEASED, 0),
+        merges_waiting=sum(
+            merges.get(state, 0) for state in (JobState.READY, JobState.LEASED, JobState.PAUSED)
+        ),
         merges_held=merges.get(JobState.HELD, 0),
         target=recipe.merge or None,
         max_inputs=max_inputs,
@@ -164,7 +175,7 @@ def _ask(
 
 
 def _intake(one: planning.Input) -> Fate:
-    if one.state in READABLE:
+    if one.state in READABLE or (one.state == FileState.RETIRED and one.process == JobState.DONE):
         return Fate.DONE
     if one.state in (FileState.BAD, FileState.RETIRED) or one.intake == JobState.HELD:
         return Fate.HELD

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from catalog import files, find, jobs, planning, productions, status, triggers
+from catalog import control, files, find, jobs, planning, status, triggers
 from catalog.invariants import violations
 from catalog.states import FileState, JobState, Kind
 from sitecfg.errors import ClosureError, LedgerError, OutputExists, UsageError
@@ -254,7 +254,7 @@ def test_inputs_that_hold_the_same_events_hold_the_comparison(world: World) -> N
     lease, _ = world.start()
     assert world.commit(lease, {"duplicates": [[1, 1, 7]], "files": []}).failure == "duplicates"
     with world.catalog.write() as tx:
-        productions.drop_input(tx, production, ids[1], "it doubles a.root")
+        control.retire(tx, find.file(tx, "test", "b.root"), "it doubles a.root")
         assert status.job_counts(tx, production) == {"compare": {"cancelled": 1}}
         assert [one.file for one in planning.inputs(tx, production)] == [ids[0]]
 

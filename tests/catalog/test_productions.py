@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog import find, jobs, planning, productions, runs, status, work
+from catalog import control, find, jobs, planning, productions, runs, status, work
 from catalog.invariants import violations
 from catalog.states import JobState, Kind, ProductionState
-from sitecfg.errors import NotFound, RecipeChanged, StaleLease, UsageError
+from sitecfg.errors import NotFound, RecipeChanged, StaleLease
 from tests.catalog.world import processed, written
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ def test_a_cancelled_production_has_no_jobs_left_and_stays_cancelled(world: Worl
     world.add(production, Kind.PROCESS, [(one,) for one in ids])
     lease, begun = world.start()
     with world.catalog.write() as tx:
-        assert len(productions.cancel_production(tx, production, "enough")) == 2
-        assert productions.cancel_production(tx, production, "enough") == []
+        one = productions.get(tx, "pass1")
+        assert len(control.cancel(tx, one, "enough")) == 2
+        assert control.cancel(tx, one, "enough") == []
         assert not productions.set_production_state(tx, production, ProductionState.ACTIVE)
         assert status.job_counts(tx, production) == {"process": {"cancelled": 2}}
         assert violations(tx) == []
@@ -120,16 +121,6 @@ def test_freeing_a_production_frees_its_inputs_intakes_too(world: World) -> None
     with world.catalog.write() as tx:
         assert jobs.free(tx, production=production) == [lease.job]
         assert status.one_job(tx, lease.job).state == JobState.READY
-
-
-def test_a_processed_input_cannot_be_dropped(world: World) -> None:
-    ids = world.take_in({"a.root": [1]})
-    production = world.produce(ids)
-    world.add(production, Kind.PROCESS, [(ids[0],)])
-    lease, begun = world.start()
-    world.commit(lease, processed(lease, begun, [1]))
-    with pytest.raises(UsageError), world.catalog.write() as tx:
-        productions.drop_input(tx, production, ids[0], "not wanted")
 
 
 def test_what_attempts_used_is_added_up(world: World) -> None:

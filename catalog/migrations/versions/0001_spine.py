@@ -67,7 +67,8 @@ def upgrade() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("changed", sa.Double(), nullable=False),
         sa.CheckConstraint(
-            "state IN ('active', 'stalled', 'complete', 'cancelled')", name=op.f("ck_production_state")
+            "state IN ('active', 'paused', 'stalled', 'complete', 'cancelled')",
+            name=op.f("ck_production_state"),
         ),
         sa.ForeignKeyConstraint(
             ["trigger_table"], ["trigger_table.id"], name=op.f("fk_production_trigger_table")
@@ -119,7 +120,7 @@ def upgrade() -> None:
             "kind IN ('intake', 'compare', 'process', 'merge', 'empty')", name=op.f("ck_job_kind")
         ),
         sa.CheckConstraint(
-            "state IN ('ready', 'leased', 'done', 'held', 'cancelled')", name=op.f("ck_job_state")
+            "state IN ('ready', 'leased', 'done', 'paused', 'held', 'cancelled')", name=op.f("ck_job_state")
         ),
         sa.ForeignKeyConstraint(["production"], ["production.id"], name=op.f("fk_job_production")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
