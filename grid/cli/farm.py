@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from grid.cli import show
 from grid.cli.place import DryRun, Json, Place
-from sitecfg.errors import InstallError
+from sitecfg.errors import GridError, InstallError, NotFound
+
+if TYPE_CHECKING:
+    from grid.installation import Finding
 
 __all__ = ["doctor", "down", "init", "up"]
 
@@ -85,10 +88,13 @@ def doctor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the installation: packages, versions, caches, disk space."""
+    """Check the installation and the home: packages, versions, caches, disk space, settings, catalog."""
     from grid.installation import check
 
-    findings = check(place_to_check or Place.of(context).home)
+    place = Place.of(context)
+    findings = check(place_to_check or place.home)
+    if place_to_check is None:
+        findings.append(_catalog(place))
     if as_json:
         show.as_json([one.to_json() for one in findings])
     else:
@@ -96,3 +102,23 @@ def doctor(
     faults = [one for one in findings if one.verdict == "fault"]
     if faults:
         raise InstallError(faults[0].text, where=faults[0].topic, todo=faults[0].todo)
+
+
+def _catalog(place: Place) -> Finding:
+    """Read the settings, open the catalog, and have the database look over its own file; makes nothing."""
+    from catalog.dialects import damaged_parts
+    from grid.installation import Finding
+
+    try:
+        with place.catalog() as catalog, catalog.read() as tx:
+            damaged = damaged_parts(tx)
+    except NotFound:
+        return Finding("catalog", "good", "there is none yet; the first production makes it")
+    except GridError as error:
+        return Finding("catalog", "fault", str(error), error.todo)
+    if damaged:
+        todo = "Stop the farm, and restore the catalog from a backup."
+        return Finding(
+            "catalog", "fault", f"the database finds its file damaged: {'; '.join(damaged[:3])}", todo
+        )
+    return Finding("catalog", "good", "it opens, and the database finds it sound")

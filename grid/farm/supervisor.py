@@ -29,7 +29,7 @@ from grid.farm.payload import ONE_THREAD
 from grid.farm.process import Executed, Supervised
 from grid.farm.startup import complaint, forget_complaint, reporting, settings
 from grid.farm.zygote import Nursery
-from sitecfg.errors import GridError, InstallError, SchemaRevision, UsageError
+from sitecfg.errors import ConfigError, GridError, InstallError, SchemaRevision, UsageError
 
 if TYPE_CHECKING:
     from grid.farm.process import Launch
@@ -46,6 +46,10 @@ TICK_S = 0.2
 ORPHANS_S = 1.0
 #: How often the supervisor looks for such orphans when no process of its own has died, seconds.
 SWEEP_S = 5.0
+#: How long a port that the settings name may be busy: as when the gateway before is ending. Seconds.
+PORT_S = 5.0
+#: Callers that may wait at once while no gateway answers.
+BACKLOG = 1024
 #: How long the gateway may take to end, seconds.
 FAREWELL_S = 3.0
 
@@ -112,14 +116,7 @@ class Supervisor:
         """Listen where the last gateway of this home did, if that was not long ago and the place is free."""
         before = read_state(self._home.gateway) or {}
         host, wanted = self._site.gateway.host, self._site.gateway.port
-        for port in (wanted,) if wanted else (before.get("port", 0), 0):
-            try:
-                listener = socket.create_server((host, port), backlog=1024)
-            except OSError:
-                if port == wanted:
-                    raise
-            else:
-                break
+        listener = _listen_at(host, wanted) if wanted else _listen_like_before(host, before.get("port", 0))
         port = listener.getsockname()[1]
         state = {
             "url": f"http://{host}:{port}",
@@ -270,6 +267,29 @@ class Supervisor:
         for path in (home.gateway, home.dask, home.dask_keys, home.stay, home.stop):
             path.unlink(missing_ok=True)
         write_state(self._home.farm, {"pid": os.getpid(), "stopped": True, "children": {}})
+
+
+def _listen_at(host: str, port: int) -> socket.socket:
+    """Listen at a port; the gateway before may still be ending there."""
+    deadline = time.monotonic() + PORT_S
+    while True:
+        try:
+            return socket.create_server((host, port), backlog=BACKLOG)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"the gateway can't listen there: {error.strerror}",
+                    where=f"{host}:{port}",
+                    todo="end what uses the port, or change gateway.host and gateway.port (0: any free one)",
+                ) from error
+        time.sleep(TICK_S)
+
+
+def _listen_like_before(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    except OSError:
+        return _listen_at(host, 0)
 
 
 def _died_with_the_last(home: Home) -> list[str]:

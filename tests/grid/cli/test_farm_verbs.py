@@ -74,6 +74,23 @@ def test_doctor(tmp_path: Path) -> None:
     assert "packages" in House(tmp_path)("doctor").out
 
 
+def test_doctor_looks_into_the_catalog(tmp_path: Path) -> None:
+    def verdict(code: int) -> tuple[str, str]:
+        findings = house("doctor", "--json", code=code).json
+        (found,) = [one for one in findings if one["topic"] == "catalog"]
+        return found["verdict"], found["text"]
+
+    house = House(tmp_path)
+    assert verdict(0) == ("good", "there is none yet; the first production makes it")
+    house("init")
+    assert verdict(0)[0] == "good"
+    whole = (tmp_path / "catalog.sqlite").read_bytes()
+    (tmp_path / "catalog.sqlite").write_bytes(whole[:-8192] + bytes(8192))
+    assert "damaged" in verdict(9)[1]
+    (tmp_path / "catalog.sqlite").write_bytes(b"no database" * 1000)
+    assert "not a database" in verdict(9)[1]
+
+
 def test_doctor_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     answer = House(tmp_path)("doctor", tmp_path / "file" / "below", code=9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -54,6 +55,20 @@ def leave(process: subprocess.Popen[str]) -> None:
     """Let a client end by itself."""
     process.communicate("")
     assert process.returncode == 0
+
+
+def test_a_port_that_somebody_else_has_is_named_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("MDCGRID_GATEWAY__PORT", str(port))
+        with (
+            pytest.raises(ConfigError, match=f"{port}.*Address already in use") as refused,
+            attach(home.root),
+        ):
+            pass
+    assert "gateway.port" in refused.value.todo
+    with attach(home.root) as session:
+        assert session.client.health()["pid"]
 
 
 def test_a_farm_starts_with_its_first_client_and_ends_with_its_last(home: Home) -> None:
