@@ -29,7 +29,7 @@
      │   └─ LimitExceeded      memory, wall time, or no progress
      ├─ LedgerError           the ledger refuses a call                           exit 7
      │   ├─ StaleLease         the lease is no longer yours
-     │   ├─ NotFound           no such job, file, dataset, production
+     │   ├─ NotFound           no such job, file, dataset, production             exit 2
      │   └─ SchemaRevision     the catalog is of another revision
      ├─ GatewayError          the gateway can't be asked                          exit 7
      │   ├─ GatewayUnreachable
