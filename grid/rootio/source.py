@@ -309,6 +309,7 @@ def compression_name(code: int) -> str:
 @contextmanager
 def translated(url: str, key: str = "") -> Iterator[None]:
     """Turn what foreign libraries raise into our own errors, with file and key."""
+    import cramjam
     import uproot
     import uproot.deserialization
     import uproot.interpretation.identify
@@ -338,6 +339,7 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         RuntimeError,
         TypeError,
         ValueError,
+        cramjam.DecompressionError,
         lzma.LZMAError,
         struct.error,
         zlib.error,

@@ -214,6 +214,27 @@ def test_a_changed_byte_never_ends_in_a_foreign_error(
             source.read(path, [branch.name for branch in info.branches], 0, info.entries)
 
 
+@pytest.mark.parametrize("compression", ["zlib:1", "zstd:5", "lz4:4", "lzma:1"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_basket_that_does_not_unpack_is_named(tmp_path: Path, compression: str, plain: bool) -> None:
+    import uproot
+
+    nano(tmp_path / "f.root", 2000, compression=compression)
+    with uproot.open(tmp_path / "f.root") as file:
+        branch = file["Events"]["event"]
+        seek, size = int(branch.member("fBasketSeek")[0]), int(branch.member("fBasketBytes")[0])
+    data = bytearray((tmp_path / "f.root").read_bytes())
+    data[seek + size // 2 : seek + size] = bytes(size - size // 2)
+    (tmp_path / "f.root").write_bytes(data)
+    with (
+        open_source(tmp_path / "f.root", plain=plain) as source,
+        pytest.raises(CorruptFile) as caught,
+    ):
+        source.read("Events", ["event"], 0, 2000)
+    file_name, _, key = caught.value.where.partition(": ")
+    assert (file_name, key.rpartition("/")[2]) == (str(tmp_path / "f.root"), "event")
+
+
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     import uproot
 
