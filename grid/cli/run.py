@@ -61,11 +61,15 @@ def find_productions(script: Path) -> list[Production]:
     Raises
     ------
     UsageError
-        There is none, or the script can't be imported.
+        There is none, or no such script.
+    UserCodeError
+        The script can't be imported.
     """
     from grid.production import Production
     from grid.steps.usercode import load_script
 
+    if not script.is_file():
+        raise UsageError("there is no such script", where=str(script))
     try:
         module = load_script(script)
     except GridError:
