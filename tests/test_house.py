@@ -120,6 +120,7 @@ def test_importing_everything_light_stays_light() -> None:
 
 
 def test_wheel_from_the_sources_holds_the_four_packages_and_what_they_need(tmp_path: Path) -> None:
+    given = {path.relative_to(HOUSE).as_posix() for path in tracked()}
     # Without --wheel the source archive is built first, and the wheel from that.
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, HOUSE],
@@ -129,14 +130,12 @@ def test_wheel_from_the_sources_holds_the_four_packages_and_what_they_need(tmp_p
     (archive,) = tmp_path.glob("mdcgrid-*.tar.gz")
     with tarfile.open(archive) as sources:
         held = {name.partition("/")[2] for name in sources.getnames()}
-    given = {path.relative_to(HOUSE).as_posix() for path in tracked()}
     assert given <= held, "files that a checkout has and the source archive lacks"
     (wheel,) = tmp_path.glob("mdcgrid-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
-    inside = {path.relative_to(HOUSE).as_posix() for path in tracked()}
-    wanted = {name for name in inside if name.split("/")[0] in PACKAGES}
+    wanted = {name for name in given if name.split("/")[0] in PACKAGES}
     assert wanted <= set(names), "files that a checkout has and the wheel lacks"
 
 
