@@ -112,6 +112,21 @@ def jobs(
     return [Job(*row) for row in tx.execute(query)]
 
 
+def struggling(tx: Connection, production: int, *, starts: int, limit: int) -> list[Job]:
+    """List a production's jobs that were started at least so often and are not done, the most often first."""
+    query = (
+        _all_jobs()
+        .where(
+            job.c.production == production,
+            job.c.state.in_((JobState.READY, JobState.LEASED)),
+            job.c.epoch >= starts,
+        )
+        .order_by(job.c.epoch.desc(), job.c.id)
+        .limit(limit)
+    )
+    return [Job(*row) for row in tx.execute(query)]
+
+
 def one_job(tx: Connection, number: int) -> Job:
     """Return a job by its number.
 

@@ -41,7 +41,7 @@ class Progress:
     running, held
         Jobs that run now, and jobs that wait for an operator.
     reasons
-        Why the production can't go on by itself, in words.
+        Why the production can't go on by itself, or which job is tried again and again, in words.
     """
 
     state: str
@@ -121,6 +121,10 @@ class Report:
             f"production {f['production']}: {f['state']}",
             f"  {'in':<{wide}} {f['files_in']:>8} files {f['events_in']:>12} events",
         ]
+        if f["files_bad"]:
+            lines.append(
+                f"  {'bad':<{wide}} {f['files_bad']:>8} files {f['events_bad']:>12} events  set aside"
+            )
         lines += [
             f"  {one['stream']:<{wide}} {one['files']:>8} files {one['events']:>12} events  {one['dataset']}"
             for one in f["streams"]
@@ -228,7 +232,7 @@ class _Lines:
         jobs = ", ".join(
             f"{kind} {progress.done.get(kind, 0)}/{total}" for kind, total in progress.total.items()
         )
-        text = f"{self._name}: {progress.state}: {jobs}"
+        text = "; ".join((f"{self._name}: {progress.state}: {jobs}", *progress.reasons))
         if text != self._last:
             sys.stderr.write(text + "\n")
             self._last = text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from grid.production import Production, Progress, Submitted
 
 __all__ = ["run"]
+#: Beside a bar there is room for so much of a reason.
+LONGEST_REMARK = 60
 
 
 def run(
@@ -137,14 +140,14 @@ class _Bars:
         for kind, total in progress.total.items():
             if kind not in self._tasks:
                 self._tasks[kind] = self._bar.add_task(f"{self._name} {kind}", total=total, remark="")
-            held = f"{progress.held} held" if progress.held else ""
+            held = f"{progress.held} held" if progress.held else "; ".join(progress.reasons)[:LONGEST_REMARK]
             self._bar.update(
                 self._tasks[kind], total=total, completed=progress.done.get(kind, 0), remark=held
             )
 
 
 def _what_next(place: Place, facts: dict[str, Any]) -> None:
-    home = f"grid --home {place.home}"
+    home = f"grid --home {shlex.quote(str(place.home))}"
     if facts["state"] == "complete":
         first = facts["streams"][0]["dataset"]
         show.line(f"next: {home} audit · {home} ls {first} · {home} links {first} DIR")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["dataset", "declare", "file_row", "held_jobs", "progress", "report", "retry", "submit"]
 
 RAW = "raw"
+#: A job that was started so often and is not done is shown to people.
+MANY_STARTS = 4
 
 
 def declare(
@@ -195,7 +197,7 @@ def progress(tx: Transaction, name: str) -> dict[str, Any]:
         "total": all_of,
         "running": sum(found.get(JobState.LEASED, 0) for found in counts.values()),
         "held": held,
-        "reasons": [production.why] if production.why else [],
+        "reasons": _reasons(tx, production),
     }
 
 
@@ -216,11 +218,12 @@ def report(tx: Transaction, name: str) -> dict[str, Any]:
     return {
         "production": name,
         "state": production.state,
-        "reasons": [production.why] if production.why else [],
+        "reasons": _reasons(tx, production),
         "files_in": sum(count for count, _, _ in inputs.values()),
         "bytes_in": sum(size for _, size, _ in inputs.values()),
         "events_in": sum(events for _, _, events in inputs.values()),
         "files_bad": inputs.get(FileState.BAD, (0, 0, 0))[0],
+        "events_bad": inputs.get(FileState.BAD, (0, 0, 0))[2],
         "streams": [
             {
                 "stream": stream,
@@ -244,6 +247,20 @@ def report(tx: Transaction, name: str) -> dict[str, Any]:
             for one in held_jobs(tx, production.id, limit=20)
         ],
     }
+
+
+def _reasons(tx: Transaction, production: Production) -> list[str]:
+    """Say why a production can't go on, and which of its jobs are tried again and again.
+
+    Kills and lost leases never hold a job; what brings them about each time would go on unseen.
+    """
+    reasons = [production.why] if production.why else []
+    if production.state == ProductionState.ACTIVE:
+        reasons += [
+            f"{one.kind} job {one.id} was started {one.epoch} times: {one.why or 'its workers went away'}"
+            for one in status.struggling(tx, production.id, starts=MANY_STARTS, limit=3)
+        ]
+    return reasons
 
 
 def _same_events(tx: Transaction, dataset: Dataset, identity: Sequence[str], tree: Sequence[str]) -> None:

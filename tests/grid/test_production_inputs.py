@@ -143,7 +143,8 @@ def test_one_file_under_two_names_is_refused(
     name = f"twice-{how.replace(' ', '-')}"
     facts = house.run(Production(name=name, input=[first, second, paths[1]], scope="prod"))
     assert facts["state"] == "stalled"
-    assert facts["files_bad"] == 1
+    assert (facts["files_bad"], facts["events_bad"]) == (1, 400)
+    assert "bad            1 files          400 events  set aside" in house("status", name).out
     (held,) = facts["held"]
     assert "one file under two names" in held["why"]
     assert "first.root" in held["why"] or "second.root" in held["why"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.grid.house import House, flip, identities, tree_of
+from grid.production import Submitted, connect
+from tests.grid.house import House, flip, identities, tree_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -292,3 +293,33 @@ def test_a_job_and_its_log(house: House, tmp_path: Path, paths: list[Path]) -> N
     assert [one["outcome"] for one in told["attempts"]] == ["failed", "failed"]
     assert {one["failure"] for one in told["attempts"]} == {"payload"}
     assert house("retry", held["job"], "--json", "--no-wait").json["freed"] == 1
+
+
+KILLS_ITSELF = """
+import os
+from pathlib import Path
+from grid import Production
+
+def dies(events, conditions):
+    if not Path({gate!r}).exists():
+        os.kill(os.getpid(), 9)
+    return events
+
+p = Production(name="killed", input={inputs!r}, process=dies, scope="cli")
+"""
+
+
+def test_a_job_that_is_killed_again_and_again_is_shown_until_it_is_done(
+    house: House, tmp_path: Path, paths: list[Path]
+) -> None:
+    """A kill is no fault of the job and never holds it; so nobody would look if nobody was told."""
+    gate = tmp_path / "gate"
+    house.submit(*house.scripted(tmp_path, KILLS_ITSELF.format(gate=str(gate), inputs=[str(paths[0])])))
+    with connect(house.home) as connection:
+        submitted = Submitted(connection.client, "killed", new=False)
+        told = until(lambda: [one for one in submitted.progress().reasons if "was started" in one], 60)
+        assert "process job" in told[0]
+        assert "SIGKILL" in told[0]
+        gate.touch()
+        until(lambda: submitted.progress().over, 60)
+        assert submitted.progress().reasons == ()
