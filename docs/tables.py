@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -101,7 +102,7 @@ def settings() -> str:
             here = (*place, name)
             inner = [it for it in (field.annotation, *get_args(field.annotation)) if is_model(it)]
             if inner:
-                many = get_origin(field.annotation) is dict
+                many = get_origin(field.annotation) is Mapping
                 yield from below(inner[0], (*here, "NAME") if many else here)
             else:
                 yield f"`{'.'.join(here)}`", value(here), field.description or ""

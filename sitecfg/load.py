@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +23,7 @@ from sitecfg.failures import FAULTLESS
 from sitecfg.models import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 __all__ = ["OTHER_VARIABLES", "Settings", "load_site"]
 
@@ -235,7 +236,7 @@ def _keys(model: type[BaseModel], prefix: str = "", *, sections: bool = False) -
             if sections:
                 yield f"{prefix}{name}"
             yield from _keys(kind, f"{prefix}{name}.", sections=sections)
-        elif sections == (get_origin(kind) is dict):
+        elif sections == (get_origin(kind) is Mapping):
             yield f"{prefix}{name}"
 
 

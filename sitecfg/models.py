@@ -7,8 +7,10 @@ The models have no defaults of their own: those are in ``defaults.toml``, once. 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping  # noqa: TC003 -- pydantic reads annotations while it runs
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,9 +24,6 @@ from pydantic import (
 
 from sitecfg import failures, names
 from sitecfg.units import Bytes, Seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["Catalog", "Gateway", "Lease", "Merge", "Place", "Pool", "Retry", "Site", "Storage", "Workers"]
 
@@ -85,6 +84,8 @@ def _failure(failure: str) -> str:
     return failure
 
 
+#: A mapping of a frozen model is one that can't be changed either.
+_Frozen = AfterValidator(MappingProxyType)
 _Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 _HomePath = Annotated[Path, AfterValidator(_below_home)]
 _Part = Annotated[float, Field(gt=0, lt=1)]
@@ -109,7 +110,7 @@ class Place(_Settings):
 class Storage(_Settings):
     """Where files may lie."""
 
-    places: dict[str, Place] = Field(description="Storage places by name")
+    places: Annotated[Mapping[str, Place], _Frozen] = Field(description="Storage places by name")
 
     def urls(self) -> dict[str, str]:
         """Return the URL of each place."""
@@ -202,7 +203,7 @@ class Site(_Settings):
     catalog: Catalog = Field(description="The catalog's database")
     gateway: Gateway = Field(description="The one door to the ledger")
     lease: Lease = Field(description="The lease that a worker holds on a job")
-    retry: dict[Annotated[str, AfterValidator(_failure)], Retry] = Field(
+    retry: Annotated[Mapping[Annotated[str, AfterValidator(_failure)], Retry], _Frozen] = Field(
         description="Changes to the failure catalogue, by failure class"
     )
     merge: Merge = Field(description="The merge of each stream's outputs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -61,7 +62,7 @@ def _shown(
         key, value = f"{prefix}{name}", getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _shown(value, type(value), f"{key}.", origins)
-        elif isinstance(value, dict) and value:
+        elif isinstance(value, Mapping) and value:
             for entry, part in value.items():
                 yield from _shown(part, type(part), f"{key}.{entry}.", origins)
         elif value is not None:
@@ -83,7 +84,7 @@ def _for_people(value: Any, field: FieldInfo, key: str) -> tuple[Any, str]:
         return value, text if units.parse_seconds(text) == value else f"{value} s"
     if key.endswith(".retries") and value < 0:
         return "unlimited", "unlimited"
-    plain = str(value) if isinstance(value, Path) else value
+    plain = str(value) if isinstance(value, Path) else dict(value) if isinstance(value, Mapping) else value
     return plain, str(plain)
 
 

@@ -71,6 +71,9 @@ def test_defaults_give_every_value_and_the_models_none() -> None:
 def test_a_site_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         SITE.workers.slots = 100
+    for held in (SITE.storage.places, SITE.retry):
+        with pytest.raises(TypeError):
+            held["more"] = None  # type: ignore[index]
 
 
 def test_paths_of_a_site_are_below_its_home() -> None:
