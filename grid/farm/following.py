@@ -167,7 +167,8 @@ class Follower:
         quiet_s = time.monotonic() - self._heard
         overrun = judge(limits, memory=memory, wall_s=self.wall_s, quiet_s=quiet_s)
         if overrun is not None:
-            self._kill(LimitExceeded(overrun.what, where=self._order.mark), overrun.failure)
+            error = LimitExceeded(overrun.what, where=self._order.mark, todo=overrun.todo)
+            self._kill(error, overrun.failure)
         if os.fstat(self._output).st_size > OUTPUT_LIMIT:
             self._cut()
 

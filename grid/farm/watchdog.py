@@ -37,10 +37,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """Which limit was passed: the class of failure, and the sentence."""
+    """Which limit was passed: the class of failure, the sentence, and the setting that helps."""
 
     failure: str
     what: str
+    todo: str
 
 
 def judge(limits: Limits, *, memory: int, wall_s: float, quiet_s: float) -> Overrun | None:
@@ -49,13 +50,20 @@ def judge(limits: Limits, *, memory: int, wall_s: float, quiet_s: float) -> Over
         return Overrun(
             "oom",
             f"it used {format_bytes(memory)} of memory; a slot has {format_bytes(limits.memory)}",
+            f"give slots more by workers.memory, or make chunks smaller by workers.chunk; {_AFTERWARDS}",
         )
     if wall_s > limits.wall_s:
         return Overrun(
-            "timeout", f"it ran for {format_seconds(wall_s)}; the limit is {format_seconds(limits.wall_s)}"
+            "timeout",
+            f"it ran for {format_seconds(wall_s)}; the limit is {format_seconds(limits.wall_s)}",
+            f"if it needs longer, raise workers.wall_time; {_AFTERWARDS}",
         )
     if quiet_s > limits.quiet_s:
-        return Overrun("stalled", f"it made no progress for {format_seconds(quiet_s)}")
+        return Overrun(
+            "stalled",
+            f"it made no progress for {format_seconds(quiet_s)}",
+            f"if a chunk needs longer, raise workers.quiet_time; {_AFTERWARDS}",
+        )
     return None
 
 
@@ -97,4 +105,6 @@ def _read(path: Path) -> str:
         return ""
 
 
+#: The gateway reads the settings when it starts.
+_AFTERWARDS = "then start the farm anew, and 'grid retry'"
 _PAGE = os.sysconf("SC_PAGE_SIZE")

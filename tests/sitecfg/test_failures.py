@@ -20,6 +20,10 @@ def _classes(kind: type[GridError]) -> Iterator[str]:
         yield from _classes(below)
 
 
+def test_what_needs_more_memory_is_not_tried_again_with_as_little() -> None:
+    assert decide("oom", 1).action is Action.HOLD
+
+
 def test_every_error_and_every_end_of_a_payload_has_a_rule() -> None:
     ends = {"lease", "killed", "oom", "timeout", "stalled"}
     assert {*_classes(GridError)} | ends <= set(shipped())

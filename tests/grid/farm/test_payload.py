@@ -124,6 +124,7 @@ def test_too_much_memory_ends_a_payload(server: PayloadServer, order: Order) -> 
     ended = run(server, order, replace(WIDE, memory=200_000_000), allocate=400_000_000)
     assert isinstance(ended.error, LimitExceeded)
     assert ended.failure == "oom"
+    assert "workers.memory" in ended.error.todo
     assert ended.measured["peak_rss"] > 200_000_000
 
 

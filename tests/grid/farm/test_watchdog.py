@@ -32,6 +32,7 @@ def test_the_sentence_names_what_was_used_and_what_was_allowed() -> None:
     found = judge(LIMITS, memory=2_000_000, wall_s=0, quiet_s=0)
     assert found is not None
     assert found.what == "it used 2 MB of memory; a slot has 1 MB"
+    assert "workers.memory" in found.todo
 
 
 def test_memory_counts_a_process_and_its_children() -> None:
