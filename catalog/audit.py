@@ -15,7 +15,7 @@ from catalog.outputs import UNMERGED
 from catalog.schema import whole_sum
 from catalog.schema_files import file, parentage
 from catalog.schema_work import book, job, job_input, production_input
-from catalog.states import READABLE, JobState, Kind
+from catalog.states import READABLE, JobState, Kind, ProductionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,6 +106,8 @@ def audit(tx: Connection, production: Production) -> Audit:
     inputs = tx.execute(
         select(func.count()).where(production_input.c.production == production.id)
     ).scalar_one()
+    if production.state == ProductionState.COMPLETE:
+        findings += _too_early(production, inputs - len(processed), streams)
     return Audit(
         production=production.name,
         inputs=inputs,
@@ -244,6 +246,19 @@ def _streams(
             )
         answer.append(StreamAudit(source.stream or source.name, booked, written, merged, waiting))
     return answer, findings
+
+
+def _too_early(production: Production, unprocessed: int, streams: Sequence[StreamAudit]) -> Iterator[Finding]:
+    """Find what a complete production can't lack."""
+    if unprocessed:
+        yield Finding("I1", production.name, f"it is complete, but {unprocessed} inputs are not processed")
+    for one in streams:
+        if one.waiting:
+            yield Finding(
+                "I1",
+                f"{production.name}.{one.stream}",
+                f"the production is complete, but {one.waiting} events are in no merged file",
+            )
 
 
 def _dataset_total(tx: Connection, one: Dataset) -> int:

@@ -79,6 +79,8 @@ def test_a_sound_production_closes(done: World) -> None:
         ("UPDATE job SET state = 'held' WHERE id = 3", "I7", "job 3"),
         ("UPDATE job SET state = 'leased', lease_until = 5 WHERE id = 3", "I7", "job 3"),
         ("UPDATE production SET state = 'complete'; UPDATE job SET state = 'ready'", "I7", "pass1"),
+        ("UPDATE production SET state = 'complete'", "I1", "pass1.B"),
+        ("UPDATE production SET state = 'complete'; DELETE FROM job_input WHERE job = 3", "I1", "pass1"),
         ("UPDATE file_section SET events = 1 WHERE file = 1", "I1", "a.root"),
         (TWIN, "I2", "A--a.root"),
         (
