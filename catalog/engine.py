@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -101,6 +101,13 @@ class Catalog:
         else:
             yield from self._write(durable)
 
+    @contextmanager
+    def rehearse(self) -> Iterator[Connection]:
+        """Give a transaction like :meth:`write`, of which nothing lasts: to see what something would do."""
+        with suppress(_Undone), self.write(durable=False) as tx:
+            yield tx
+            raise _Undone
+
     def _write(self, durable: bool) -> Iterator[Connection]:
         with self.engine.connect() as connection:
             dialects.before_write(connection, durable=durable)
@@ -119,6 +126,10 @@ class Catalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Undone(Exception):
+    """Ends a rehearsal."""
 
 
 class _Moment:

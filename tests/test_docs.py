@@ -84,43 +84,6 @@ def test_no_invented_command_gets_through() -> None:
     assert misses("grid verify FILE --json") == ""
 
 
-def test_each_verb_that_reads_has_json_and_each_that_changes_something_has_dry_run() -> None:
-    changing = {
-        "declare",
-        "down",
-        "get",
-        "init",
-        "links",
-        "merge",
-        "retry",
-        "run",
-        "split",
-        "trigger import",
-        "up",
-    }
-    # This one prints a table, which is TOML already, or writes it to a file that mustn't be there.
-    neither = {"trigger from-file"}
-
-    def leaves(command: Any, words: tuple[str, ...]) -> dict[str, set[str]]:
-        children = getattr(command, "commands", {})
-        if not children:
-            return {" ".join(words): {option for it in command.params for option in it.opts}}
-        return {
-            verb: options
-            for name in children
-            for verb, options in leaves(children[name], (*words, name)).items()
-        }
-
-    verbs = leaves(tree(), ())
-    assert changing | neither <= set(verbs)
-    lacking = {
-        verb: wanted
-        for verb, options in verbs.items()
-        if verb not in neither and (wanted := "--dry-run" if verb in changing else "--json") not in options
-    }
-    assert not lacking
-
-
 def test_every_error_leaves_with_a_documented_exit_code() -> None:
     kinds = [it for it in vars(errors).values() if isinstance(it, type) and issubclass(it, errors.GridError)]
     assert {kind.exit_code for kind in kinds} <= set(EXIT_CODES)

@@ -71,7 +71,7 @@ def _root(
 
 def _register() -> None:
     """Hang every verb on the command; each file is small and imports what is heavy only when it runs."""
-    from grid.cli import config, data, farm, files, run, trigger, work
+    from grid.cli import config, data, farm, files, operate, run, trigger, work
 
     app.command(rich_help_panel=_LOCAL)(files.verify)
     app.command(rich_help_panel=_LOCAL)(files.split)
@@ -80,9 +80,15 @@ def _register() -> None:
     app.command(rich_help_panel=_WORK)(work.status)
     app.command(rich_help_panel=_WORK)(work.retry)
     app.command(rich_help_panel=_WORK)(work.log)
+    app.command(rich_help_panel=_WORK)(operate.pause)
+    app.command(rich_help_panel=_WORK)(operate.resume)
+    app.command(rich_help_panel=_WORK)(operate.priority)
+    app.command(rich_help_panel=_WORK)(operate.cancel)
     app.command(rich_help_panel=_WORK)(data.audit)
     app.add_typer(trigger.app, name="trigger", rich_help_panel=_WORK)
     app.command(rich_help_panel=_DATA)(work.declare)
+    app.add_typer(operate.dataset, name="dataset", rich_help_panel=_DATA)
+    app.command(rich_help_panel=_DATA)(operate.invalidate)
     app.command(rich_help_panel=_DATA)(data.ls)
     app.command(rich_help_panel=_DATA)(data.get)
     app.command(rich_help_panel=_DATA)(data.links)

@@ -56,6 +56,8 @@ def declare(
     registered = files.register_files(tx, target.id, named)
     spec = {"identity": list(identity), "tree": list(tree)}
     jobs.add_jobs(tx, None, Kind.INTAKE, [jobs.NewJob(str(one), (one,), spec) for one in registered.added])
+    if registered.added:
+        _grow(tx, target)
     return {"dataset": str(name), "new": len(registered.added), "known": len(registered.known)}
 
 
@@ -247,6 +249,17 @@ def report(tx: Transaction, name: str) -> dict[str, Any]:
             for one in held_jobs(tx, production.id, limit=20)
         ],
     }
+
+
+def _grow(tx: Transaction, grown: Dataset) -> None:
+    """Make a dataset's new files inputs of the productions over it; those that were over go on."""
+    over = (ProductionState.COMPLETE, ProductionState.STALLED)
+    for one in productions.productions(tx):
+        if one.recipe["inputs"] != str(grown) or one.state == ProductionState.CANCELLED:
+            continue
+        productions.add_dataset_inputs(tx, one.id, grown.id)
+        if one.state in over:
+            productions.set_production_state(tx, one.id, ProductionState.ACTIVE)
 
 
 def _reasons(tx: Transaction, production: Production) -> list[str]:

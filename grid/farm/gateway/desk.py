@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog import productions, triggers
 from grid.farm import reception
+from grid.farm.operation import OPERATIONS
 from grid.rootio.events import DEFAULT_IDENTITY
 from grid.steps.recipe import Recipe
 from grid.steps.usercode import store
@@ -64,6 +65,48 @@ class Retry(_Body):
     job: int | None = None
 
 
+class Pause(_Body):
+    """Start nothing more of a production or a file."""
+
+    what: str
+    why: str = ""
+
+
+class Resume(_Body):
+    """Let it go on."""
+
+    what: str
+
+
+class Priority(_Body):
+    """Put it before, or behind, other work."""
+
+    what: str
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+
+
+class Cancel(_Body):
+    """Give it up."""
+
+    what: str
+    why: str
+    withdraw: bool = False
+
+
+class Invalidate(_Body):
+    """Take a file out of use, with all that was made from it."""
+
+    what: str
+    why: str
+
+
+class DatasetState(_Body):
+    """Open or close a dataset."""
+
+    what: str
+    state: Literal["open", "closed"]
+
+
 def desk(home: Home) -> APIRouter:
     """Return the routes; submitted scripts are stored in `home`."""
     router = APIRouter()
@@ -113,6 +156,33 @@ def desk(home: Home) -> APIRouter:
             request,
             lambda tx: reception.retry(tx, production=body.production, file=body.file, job=body.job),
         )
+
+    def operate(request: Request, name: str, body: BaseModel) -> dict[str, Any]:
+        return write(request, lambda tx: OPERATIONS[name](tx, **body.model_dump()))
+
+    @router.post("/pause")
+    def pause(request: Request, body: Pause) -> dict[str, Any]:
+        return operate(request, "pause", body)
+
+    @router.post("/resume")
+    def resume(request: Request, body: Resume) -> dict[str, Any]:
+        return operate(request, "resume", body)
+
+    @router.post("/priority")
+    def priority(request: Request, body: Priority) -> dict[str, Any]:
+        return operate(request, "priority", body)
+
+    @router.post("/cancel")
+    def cancel(request: Request, body: Cancel) -> dict[str, Any]:
+        return operate(request, "cancel", body)
+
+    @router.post("/invalidate")
+    def invalidate(request: Request, body: Invalidate) -> dict[str, Any]:
+        return operate(request, "invalidate", body)
+
+    @router.post("/dataset")
+    def dataset_state(request: Request, body: DatasetState) -> dict[str, Any]:
+        return operate(request, "dataset", body)
 
     @router.get("/datasets/{name}")
     def dataset(request: Request, name: str) -> dict[str, Any]:

@@ -64,6 +64,13 @@ def test_every_verb_has_help_and_says_what_is_dry() -> None:
         "up",
         "down",
         "trigger import",
+        "pause",
+        "resume",
+        "priority",
+        "cancel",
+        "invalidate",
+        "dataset open",
+        "dataset close",
     }
     seen = set()
     for name, verb in verbs:

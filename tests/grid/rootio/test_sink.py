@@ -204,7 +204,9 @@ def test_bytes_that_change_under_the_writer_are_no_fault_of_the_input(tmp_path: 
     sink.tree("Events", [branch("x", "i4")]).extend({"x": numbers(1, 2, 3)})
     path.unlink()
     path.write_bytes(b"something else")
-    with pytest.raises(ClosureError, match="reads back differently"):  # CorruptFile would quarantine the input
+    with pytest.raises(
+        ClosureError, match="reads back differently"
+    ):  # CorruptFile would quarantine the input
         sink.close()
     assert not path.exists()
 
