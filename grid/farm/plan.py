@@ -172,7 +172,7 @@ def plan(
         have been compared; merge jobs as described at :func:`group_outputs`.
     """
     if any(one.intake in (Fate.ABSENT, Fate.WAITING) for one in inputs):
-        return Plan(Standing.ACTIVE, reasons=("inputs are being checked",))
+        return Plan(Standing.ACTIVE)
     good = [one for one in inputs if one.intake is Fate.DONE]
     reasons = [f"{one.name} {one.why or 'is bad'}" for one in inputs if one.intake is Fate.HELD]
 

@@ -88,14 +88,23 @@ def up(place: Path, *, patience_s: float = START_S) -> dict[str, Any]:
     Returns
     -------
     dict
-        The farm's state: the supervisor's process id, and its processes.
+        The farm's state once all its processes run (or when the time is up): the supervisor's process id, and its
+        processes.
     """
     home = Home(place.absolute())
     home.prepare()
+    deadline = time.monotonic() + patience_s
     with attach(place, "farm", patience_s=patience_s):
         home.stay.touch()
-        state = read_state(home.farm)
-    return state or {}
+        while not _all_run(state := read_state(home.farm) or {}) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+    return state
+
+
+def _all_run(state: dict[str, Any]) -> bool:
+    """Whether the supervisor has told of all processes, and each has a number; the gateway is always the first."""
+    children = state.get("children", {})
+    return len(children) > 1 and all(child["pid"] for child in children.values())
 
 
 def down(place: Path, *, patience_s: float = STOP_S) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -37,12 +37,6 @@ def test_init_where_a_file_is(tmp_path: Path) -> None:
     assert (tmp_path / "home").read_text() == "mine"
 
 
-def complete(state: dict[str, Any]) -> dict[str, Any] | None:
-    """The state of a farm, once all its processes have been started."""
-    pids = [child["pid"] for child in state["children"].values()]
-    return state if "dispatcher" in state["children"] and all(pids) else None
-
-
 @pytest.mark.farm
 def test_up_stays_until_down(tmp_path: Path) -> None:
     house = House(tmp_path / "home")
@@ -51,8 +45,8 @@ def test_up_stays_until_down(tmp_path: Path) -> None:
     house("up", "--dry-run")
     assert "no farm" in house("down", "--dry-run").out
     assert "no farm" in house("down").out
-    house("up")
-    state = until(lambda: complete(house("up", "--json").json))
+    state = house("up", "--json").json
+    assert all(child["pid"] for child in state["children"].values()), "it is up when all of it is"
     pids = [state["pid"], *(child["pid"] for child in state["children"].values())]
     assert len(pids) >= 6, "supervisor, gateway, scheduler, two workers, dispatcher"
     assert all(psutil.pid_exists(pid) for pid in pids)
