@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from grid.rootio.columns import Branch, Column
+from grid.rootio.format.leaves import LEAF_TYPES
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from grid.rootio.truncated import Packing
 
-__all__ = ["Layout", "layout_of", "packed_numbers"]
+__all__ = ["Layout", "layout_of", "leaf_list", "packed_numbers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,26 @@ def packed_numbers(packing: Packing, shape: tuple[int, ...], *, jagged: bool) ->
     return Layout(packing.dtype, decode, shape, int(jagged))
 
 
-def _numbers(interpretation: Any) -> Layout | str:
-    disk = interpretation.from_dtype
-    if disk.names is not None:
-        return f"several leaves in one branch: {', '.join(disk.names)}"
-    dtype, shape = _memory_type(interpretation)
+def leaf_list(leaves: Sequence[Any]) -> Layout | str:
+    """Return the layout of a branch of several leaves such as ``x/I:y[3]/F``, or the reason why we can't carry it."""
+    fields: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for leaf in leaves:
+        name, code = str(leaf.member("fName")), LEAF_TYPES.get(leaf.classname)
+        shape = tuple(int(text) for text in re.findall(r"\[(\d+)\]", str(leaf.member("fTitle"))))
+        if code is None or name in fields:
+            return f"one of its leaves is no plain number with a name of its own: {name} ({leaf.classname})"
+        if leaf.member("fLeafCount") is not None or math.prod(shape) != leaf.member("fLen"):
+            return f"one of its leaves varies in length: {name}"
+        fields[name] = (code.replace("i", "u") if leaf.member("fIsUnsigned") else code, shape)
+    disk = np.dtype([(name, f">{code}", shape) for name, (code, shape) in fields.items()])
+    return _fixed(disk, disk.newbyteorder("="), ())
 
+
+def _numbers(interpretation: Any) -> Layout:
+    return _fixed(interpretation.from_dtype, *_memory_type(interpretation))
+
+
+def _fixed(disk: np.dtype[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> Layout:
     def decode(branch: Any, number: int, start: int, stop: int) -> Column:
         data = _data(branch.basket(number))
         if len(data) != (stop - start) * disk.itemsize:

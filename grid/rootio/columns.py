@@ -27,7 +27,8 @@ class Branch:
     title
         The branch's title; the documentation of a NanoAOD branch lives there.
     dtype
-        The type of one leaf value, native byte order; ``uint8`` for text.
+        The type of one leaf value, native byte order; ``uint8`` for text. A branch of several
+        leaves has a structured one, packed, with a field per leaf.
     shape
         Fixed inner dimensions: ``x[3][2]`` has ``(3, 2)``, a plain number ``()``.
     jagged
@@ -198,7 +199,7 @@ class Column:
                 ak.index.Index64(levels.pop()), layout, parameters={"__array__": "string"}
             )
         else:
-            layout = ak.contents.NumpyArray(self.values)
+            layout = _layout_of(self.values)
         for level in reversed(levels):
             layout = ak.contents.ListOffsetArray(ak.index.Index64(level), layout)
         return ak.Array(layout)
@@ -223,15 +224,41 @@ class Column:
             layout = layout.content[: offsets[-1][-1]]
         if layout.is_unknown:
             return Column(np.zeros((0, *branch.shape), branch.dtype), tuple(offsets))
-        if not (layout.is_numpy or layout.is_regular):
-            raise ValueError(f"{branch.name} should hold numbers, not {layout.form.type}")
-        values = np.ascontiguousarray(ak.to_numpy(ak.Array(layout), allow_missing=False))
-        if values.dtype != branch.dtype or values.shape[1:] != branch.shape:
+        return Column(_values_of(layout, branch.name, branch.dtype, branch.shape), tuple(offsets))
+
+
+def _layout_of(values: NDArray[Any]) -> Any:
+    """Return numbers as an awkward layout; those with several fields as records."""
+    import awkward as ak
+
+    names = values.dtype.names
+    if names is None:
+        return ak.contents.NumpyArray(values)
+    return ak.contents.RecordArray([_layout_of(values[name]) for name in names], list(names), len(values))
+
+
+def _values_of(layout: Any, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the numbers of an awkward layout, or refuse it."""
+    import awkward as ak
+
+    if dtype.names is not None:
+        if not layout.is_record or tuple(layout.fields) != dtype.names:
             raise ValueError(
-                f"{branch.name} should hold {branch.dtype}{list(branch.shape) or ''}, "
-                f"not {values.dtype}{list(values.shape[1:]) or ''}"
+                f"{name} should have the fields {', '.join(dtype.names)}, not {layout.form.type}"
             )
-        return Column(values, tuple(offsets))
+        records = np.empty(len(layout), dtype)
+        for field in dtype.names:
+            base, inner = dtype[field].subdtype or (dtype[field], ())
+            records[field] = _values_of(layout[field], f"{name}.{field}", base, inner)
+        return records
+    if not (layout.is_numpy or layout.is_regular):
+        raise ValueError(f"{name} should hold numbers, not {layout.form.type}")
+    values = np.ascontiguousarray(ak.to_numpy(ak.Array(layout), allow_missing=False))
+    if values.dtype != dtype or values.shape[1:] != shape:
+        raise ValueError(
+            f"{name} should hold {dtype}{list(shape) or ''}, not {values.dtype}{list(values.shape[1:]) or ''}"
+        )
+    return values
 
 
 def _as_list(layout: Any, branch: Branch, *, text: bool) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grid.rootio.format.keys import parse_text
+from grid.rootio.format.leaves import LEAF_TYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,16 +32,6 @@ _BRANCH = {10: ">iiiiqiIiqqq", 11: ">iiiiqiIiqqqq", 12: ">iiiiqiIiqqqq"}
 _HEAD, _TAIL = struct.Struct(">iiiiq"), struct.Struct(">iIiqqqq")
 _LEAF = struct.Struct(">iii??I")
 _WORD = struct.Struct(">I")
-_TYPES = {
-    "TLeafO": "?",
-    "TLeafB": "i1",
-    "TLeafS": "i2",
-    "TLeafI": "i4",
-    "TLeafL": "i8",
-    "TLeafG": "i8",
-    "TLeafF": "f4",
-    "TLeafD": "f8",
-}
 _DIMENSION = re.compile(r"\[([^\]]*)\]")
 
 
@@ -238,7 +229,7 @@ class _Walk:
         if pointer:
             here = begin + _LEAF.size - _WORD.size + self.shift
             self.counting[branch] = here if pointer & _BYTE_COUNT else pointer
-        code = _TYPES.get(kind)
+        code = LEAF_TYPES.get(kind)
         if code is None:
             raise _NotPlainError
         dimensions = _DIMENSION.findall(title)

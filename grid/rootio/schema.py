@@ -73,4 +73,5 @@ def same_branches(
 def _type(branch: Branch) -> str:
     dims = "".join(f"[{n}]" for n in branch.shape)
     lists = f"[{branch.counter}]" if branch.counter is not None else "<>" * branch.jagged
-    return f"{'text' if branch.text else branch.dtype}{lists}{dims}"
+    value = branch.typename if branch.dtype.names is not None else branch.dtype
+    return f"{'text' if branch.text else value}{lists}{dims}"

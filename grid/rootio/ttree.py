@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.baskets import Layout, layout_of, packed_numbers
+from grid.rootio.baskets import Layout, layout_of, leaf_list, packed_numbers
 from grid.rootio.columns import Branch
 from grid.rootio.readers import BranchReader, TreeReader
 from grid.rootio.truncated import Packing, packing_of
@@ -180,11 +180,14 @@ def _layout(branch: Any) -> Layout | str:
     """Return what the values of a branch without branches below look like, or why it can't be carried."""
     from uproot.interpretation.identify import UnknownInterpretation
 
+    leaves = branch.member("fLeaves")
+    if len(leaves) > 1 and branch.streamer is None:
+        return leaf_list(leaves)
     packing = packing_of(branch)
     if isinstance(packing, str):
         return packing
     if packing is not None and branch.streamer is None:
-        leaf = branch.member("fLeaves")[0]
+        leaf = leaves[0]
         texts = re.findall(r"\[([^\],]*)\]", str(leaf.member("fTitle")).partition("/")[0])
         jagged = leaf.member("fLeafCount", none_if_missing=True) is not None
         return packed_numbers(packing, tuple(int(text) for text in texts[jagged:]), jagged=jagged)

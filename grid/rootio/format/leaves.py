@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from grid.rootio.columns import Branch
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from grid.rootio.columns import Branch
+__all__ = ["LARGEST_ENTRY", "LEAF_TYPES", "Leaf", "describe"]
 
-__all__ = ["LARGEST_ENTRY", "Leaf", "describe"]
+#: What the leaves of plain numbers hold; those that say so are unsigned.
+LEAF_TYPES: Final = {
+    "TLeafO": "?",
+    "TLeafB": "i1",
+    "TLeafS": "i2",
+    "TLeafI": "i4",
+    "TLeafL": "i8",
+    "TLeafG": "i8",
+    "TLeafF": "f4",
+    "TLeafD": "f8",
+}
 
 #: numpy's kind and size: leaf class, letter of struct for its limits, name inside a std::vector.
 _TYPES: Final = {
@@ -44,7 +55,8 @@ class Leaf:
 
     ``letter`` spells the type of the leaf's limits, ``width`` is the number of bytes of one fixed
     element of an entry (0: entries are strings or objects), ``object_class`` names the class of a
-    branch that holds objects.
+    branch that holds objects. A branch of several leaves has one of these for each in ``members``,
+    whose ``offset`` counts from the first.
     """
 
     branch: Branch
@@ -56,6 +68,8 @@ class Leaf:
     object_class: str = ""
     class_version: int = 0
     checksum: int = 0
+    offset: int = 0
+    members: tuple[Leaf, ...] = ()
 
     @property
     def name(self) -> str:
@@ -107,6 +121,8 @@ def _describe(branch: Branch, tree: str) -> Leaf:
         raise _refuse(branch, tree, "its name is too long for a key")
     if not branch.name:
         raise _refuse(branch, tree, "it has no name")
+    if branch.dtype.names is not None:
+        return _list(branch, tree)
     kind = f"{branch.dtype.kind}{branch.dtype.itemsize}"
     if kind not in _TYPES:
         raise _refuse(branch, tree, f"its values are {branch.dtype}")
@@ -134,6 +150,18 @@ def _describe(branch: Branch, tree: str) -> Leaf:
     if length * branch.dtype.itemsize > LARGEST_ENTRY:
         raise _refuse(branch, tree, f"{branch.name}{dims} is larger than any reader can hold")
     return Leaf(branch, leaf_class, letter, _leaf_name(branch) + dims, length * branch.dtype.itemsize, length)
+
+
+def _list(branch: Branch, tree: str) -> Leaf:
+    """Describe a branch of several leaves, which lie behind each other without a gap."""
+    if branch.levels or branch.shape:
+        raise _refuse(branch, tree, "it holds several leaves in a list or array")
+    members = []
+    for name, (dtype, offset, *_) in (branch.dtype.fields or {}).items():
+        base, shape = dtype.subdtype or (dtype, ())
+        member = _describe(Branch(name, name, base, shape), tree)
+        members.append(replace(member, offset=offset))
+    return Leaf(branch, "", "", "", branch.dtype.itemsize, 1, members=tuple(members))
 
 
 def _leaf_name(branch: Branch) -> str:

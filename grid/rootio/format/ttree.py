@@ -12,7 +12,7 @@ import numpy as np
 from grid.rootio.format.objects import ObjectWriter, named, text, tobject, versioned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from grid.rootio.format.blocks import Compression
     from grid.rootio.format.leaves import Leaf
@@ -83,7 +83,7 @@ def tree_bytes(books: TreeBooks, compression: Compression, key_length: int) -> b
         out.data += np.array(array, ">i8").tobytes()
     out.data += _IO_FEATURES
     out.array_of([partial(_branch, out, branch, books, compression, by_name) for branch in books.branches])
-    out.array_of([partial(_leaf, out, branch, by_name) for branch in books.branches])
+    out.array_of([leaf for branch in books.branches for leaf in _leaves(out, branch, by_name)])
     out.null()  # aliases
     out.pack("ii", 0, 0)  # index values, index
     for _ in ("tree index", "friends", "user info", "branch references"):
@@ -153,26 +153,32 @@ def _plain_branch(
     out.data += _IO_FEATURES
     out.pack("iIiqqqq", 0, room, 0, tree.entries, 0, books.total_bytes, books.packed_bytes)
     out.data += _NO_OBJECTS
-    out.array_of([partial(_leaf, out, books, by_name)])
+    out.array_of(_leaves(out, books, by_name))
     out.data += _NO_OBJECTS
     out.data += b"".join((b"\1", nbytes.tobytes(), b"\1", entries.tobytes(), b"\1", seeks.tobytes(), b"\0"))
     out.end(start)
 
 
-def _leaf(out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]) -> None:
-    leaf = books.leaf
+def _leaves(
+    out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]
+) -> list[Callable[[], None]]:
+    """Return what writes each leaf of a branch."""
+    return [partial(_leaf, out, books, leaf, by_name) for leaf in books.leaf.members or (books.leaf,)]
 
+
+def _leaf(out: ObjectWriter, books: BranchBooks, leaf: Leaf, by_name: dict[str, BranchBooks]) -> None:
     def body() -> None:
         start = out.begin(1)
         base = out.begin(2)
         out.data += named(leaf.name, leaf.title)
         length = max(leaf.length, books.largest) if leaf.leaf_class == "TLeafC" else leaf.length
         size = leaf.branch.dtype.itemsize if leaf.letter else 0
-        out.pack("iii??", length, size, 0, books.counts_others, leaf.unsigned)
+        out.pack("iii??", length, size, leaf.offset, books.counts_others, leaf.unsigned)
         if leaf.branch.counter is None:
             out.null()
         else:
-            _leaf(out, by_name[leaf.branch.counter], by_name)
+            counter = by_name[leaf.branch.counter]
+            _leaf(out, counter, counter.leaf, by_name)
         out.end(base)
         if leaf.letter:
             out.pack(leaf.letter * 2, *_limits(leaf, books))
@@ -180,7 +186,7 @@ def _leaf(out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]
             out.pack("ii", -1, -1)
         out.end(start)
 
-    out.object(("leaf", leaf.branch.name), leaf.leaf_class, body)
+    out.object(("leaf", books.leaf.branch.name, leaf.offset), leaf.leaf_class, body)
 
 
 def _limits(leaf: Leaf, books: BranchBooks) -> tuple[Any, Any]:
