@@ -188,7 +188,7 @@ def split(
         rows = [(url, stream, str(path)) for url, targets in plan.items() for stream, path in targets.items()]
         show.rows(("input", "stream", "output"), rows, as_json=as_json)
         return
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     reports = {}
     with show.bytes_bar(quiet=quiet or as_json) as bar:
         for url, targets in plan.items():
@@ -201,6 +201,15 @@ def split(
                 _show_split(url, reports[url])
     if as_json:
         show.as_json(reports)
+
+
+def _make_folder(out: Path) -> None:
+    from grid.rootio.outfile import output_error
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(error, out) from error
 
 
 def _split_one(url: str, targets: dict[str, Path], recipe: Any, progress: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def carry(
             raise UnsupportedContent(
                 "it is an RNTuple, and only TTrees can be written",
                 where=f"{where}: {info.path}",
-                todo='say format="ttree" to get a TTree',
+                todo='say format="ttree" (--format ttree) to get a TTree',
             )
     refused = {info.path: {**unwritable(info), **dict(info.refused)} for info in infos}
     names = [branch.name for info in infos for branch in info.branches]
@@ -122,7 +122,7 @@ def carry_others(source: Source, on_refused: str) -> tuple[tuple[str, str, str],
         raise UnsupportedContent(
             f"these objects can't be carried yet: {listed}{more}",
             where=source.url,
-            todo='say on_refused="drop" to leave them out',
+            todo='say on_refused="drop" (--drop-refused) to leave them out',
             refused=dict(source.others),
         )
     return tuple((path, "", f"a {kind} can't be carried yet") for path, kind in source.others)
@@ -138,7 +138,7 @@ def _refuse(bad: dict[str, dict[str, str]], where: str) -> None:
     raise UnsupportedContent(
         f"these can't be carried: {listed}{more}",
         where=f"{where}: {trees}",
-        todo='drop them by rule, or say on_refused="drop"',
+        todo='drop them by rule, or say on_refused="drop" (--drop-refused)',
         refused=bad,
     )
 

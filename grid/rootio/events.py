@@ -111,7 +111,9 @@ def find_event_trees(
     paths = source.tree_paths
     if not paths:
         held = ", ".join(f"{path} ({kind})" for path, kind in source.others[:5])
-        raise UnsupportedContent(f"there is no tree in it, but {held or 'nothing'}", where=source.url)
+        raise UnsupportedContent(
+            f"there is no tree in it, but {held}" if held else "there is nothing in it", where=source.url
+        )
     if len(paths) == 1:
         return [source.info(paths[0])]
     having = [path for path in paths if set(identity) <= set(source.info(path).by_name())]
@@ -122,7 +124,7 @@ def find_event_trees(
     raise UnsupportedContent(
         f"which tree holds the events isn't clear: {', '.join(paths)}",
         where=source.url,
-        todo="name it with tree=",
+        todo="name it with tree= (--tree)",
     )
 
 
@@ -164,9 +166,9 @@ def find_identity(
     raise MissingIdentity(
         f"the branches that identify an event aren't there: {', '.join(missing or names)}",
         where=f"{source.url}: {', '.join(info.path for info in trees)}",
-        todo=f"name others with identity= (near: {', '.join(close)})"
+        todo=f"name others with identity= (--identity; near: {', '.join(close)})"
         if close
-        else 'name others, or say identity="entry"',
+        else 'name others, or say identity="entry" (--identity entry)',
     )
 
 

@@ -304,5 +304,5 @@ def _refuse_parallel(source: Source, events: TreeInfo, others: Sequence[TreeInfo
             raise SchemaMismatch(
                 f"it has {info.entries} entries, like the event tree {events.path}, and was not named",
                 where=f"{source.url}: {info.path}",
-                todo=f"name both as event trees to cut them together: {events.path}, {info.path}",
+                todo=f"name both as event trees (--tree) to cut them together: {events.path}, {info.path}",
             )

@@ -109,6 +109,15 @@ def test_nothing_is_overwritten(tmp_path: Path, paths: list[Path], table: Path) 
     assert tree_of(tmp_path) == before
 
 
+def test_an_output_folder_that_is_a_file(tmp_path: Path, paths: list[Path]) -> None:
+    (tmp_path / "out").write_text("mine")
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        answer = grid("split", paths[0], "-o", out, code=8)
+        assert answer.err.startswith("Output")
+        assert str(out) in answer.err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_a_bad_input_leaves_nothing_behind(tmp_path: Path, paths: list[Path], table: Path) -> None:
     broken = bytearray(paths[0].read_bytes())
     flip(broken)
