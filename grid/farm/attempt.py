@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 LONGEST_REASON = 10_000
 #: No file that an input could be has a longer address.
 LONGEST_BLAMED = 4_000
+#: What a job's payloads printed stays for so many of its starts.
+KEPT_LOGS = 5
 
 
 def run_attempt(job: int, epoch: int) -> None:
@@ -94,7 +96,17 @@ def _run(node: Node, held: Held, begun: dict[str, Any]) -> Ended:
         ended = node.payloads.run(order, abandoned=lambda: held.lost)
         if not output.stat().st_size:
             output.unlink()
+        _drop_old_logs(output.parent, job, epoch)
         return ended
+
+
+def _drop_old_logs(folder: Path, job: int, epoch: int) -> None:
+    """Bound what a job leaves that is tried without end; the ledger keeps the last lines of each attempt."""
+    if epoch <= KEPT_LOGS:
+        return
+    for path in folder.glob(f"{job}.*.log"):
+        if int(path.name.split(".")[1]) <= epoch - KEPT_LOGS:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -65,8 +65,9 @@ class Follower:
         self._lines: dict[int, bytearray] = {}
         #: Its process id, 0 while there is none.
         self.pid = 0
-        #: What it used so far: bytes of memory at most, and bytes moved.
+        #: What it used so far: bytes of memory at most, seconds of CPU, and bytes moved.
         self.peak_memory = 0
+        self.cpu_s = 0.0
         self.io: dict[str, int] = {}
         #: ``{"result": …}`` or ``{"error": …}``, once it said so.
         self.answer: dict[str, Any] | None = None
@@ -163,6 +164,7 @@ class Follower:
         limits = self._order.limits
         memory = memory_of(self.pid, limit=limits.memory)
         self.peak_memory = max(self.peak_memory, memory)
+        self.cpu_s = max(self.cpu_s, cpu_seconds(self.pid))
         self.io = bytes_moved(self.pid) or self.io
         quiet_s = time.monotonic() - self._heard
         overrun = judge(limits, memory=memory, wall_s=self.wall_s, quiet_s=quiet_s)
@@ -194,6 +196,16 @@ def bytes_moved(process: int | str) -> dict[str, int]:
         return {}
     counts = dict(line.split(": ") for line in lines)
     return {"bytes_in": int(counts["rchar"]), "bytes_out": int(counts["wchar"])}
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process and of its children that have ended; 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return 0.0
+    # utime, stime, cutime and cstime are fields 14 to 17; what stands before ")" may hold blanks.
+    return sum(map(int, text.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def last_lines(path: Path) -> str:

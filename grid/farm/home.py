@@ -59,7 +59,7 @@ class Home:
 
     @property
     def attempts(self) -> Path:
-        """What payloads printed."""
+        """What payloads printed, for the newest starts of each job."""
         return self.log / "attempts"
 
     @property

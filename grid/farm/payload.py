@@ -234,7 +234,7 @@ def _fork_server() -> tuple[socket.socket, _Forked]:
 def _ended(seen: Follower, order: Order) -> Ended:
     status = seen.status or {}
     measured: dict[str, Any] = {
-        "cpu_s": round(status.get("cpu_s", 0.0), 6),
+        "cpu_s": round(status.get("cpu_s", seen.cpu_s), 6),
         "wall_s": round(seen.wall_s, 6),
         "peak_rss": max(seen.peak_memory, status.get("peak_rss", 0)),
         "bytes_in": seen.io.get("bytes_in", 0),

@@ -100,6 +100,19 @@ def test_what_a_failed_payload_printed_stays(
     assert log.read_text().startswith("see here")
 
 
+def test_a_job_that_is_killed_without_end_keeps_the_newest_logs_only(
+    here: node.Node, gateway: GatewayClient, ledger: Ledger, home: Home
+) -> None:
+    (number,) = ledger.add(print="see here", signal=9)
+    (home.attempts / f"{number}0.1.00000000.log").write_text("another job's")
+    for _ in range(7):
+        run_attempt(*claim(gateway))
+    assert len(ledger.attempts(number)) == 7
+    epochs = sorted(int(log.name.split(".")[1]) for log in home.attempts.glob(f"{number}.*.log"))
+    assert epochs == [3, 4, 5, 6, 7]
+    assert (home.attempts / f"{number}0.1.00000000.log").exists()
+
+
 @pytest.mark.parametrize(
     ("why", "told"),
     [

@@ -185,16 +185,19 @@ def test_endless_output_is_cut(server: PayloadServer, order: Order) -> None:
     assert order.output.stat().st_size < 100_000
 
 
-def test_a_dead_forkserver_is_told_and_replaced(order: Order) -> None:
+def test_a_dead_forkserver_is_told_and_replaced(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.01)
     server = PayloadServer(preload=())
     ended: list[Ended] = []
     thread = threading.Thread(target=lambda: ended.append(run(server, order, wait_for="/nonexistent")))
     thread.start()
     (forkserver,) = until(psutil.Process().children)[-1:]
     payload = until(forkserver.children)[0]
+    until(lambda: payload.cpu_times().user > 0.05)
     forkserver.kill()
     thread.join(10)
     assert ended[0].failure == "killed"
+    assert ended[0].measured["cpu_s"] > 0, "the forkserver can't tell any more; what was seen last counts"
     until(lambda: not alive(payload.pid))
     assert run(server, order).error is None
     server.close()
