@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,9 +208,10 @@ def connect(home: str | Path | None = None) -> Grid:
         When called inside a payload, because a script without a ``__main__`` guard was imported there.
     """
     if os.environ.get("MDCGRID_PAYLOAD"):
+        caller = traceback.extract_stack(limit=2)[0]
         raise UsageError(
             "connect() was called while a worker imported the script",
-            where=sys.argv[0],
+            where=f"line {caller.lineno}: {caller.line}",
             todo="put the part that submits under 'if __name__ == \"__main__\":'",
         )
     from grid.farm.session import attach

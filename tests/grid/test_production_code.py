@@ -254,4 +254,6 @@ def test_connect_in_a_payload_is_told_about_the_guard(
     )
     (production,) = house.scripted(tmp_path, text)
     facts = house.run(production)
-    assert "__main__" in house.log_of("unguarded") + facts["held"][0]["why"]
+    why = facts["held"][0]["why"]
+    assert "__main__" in why
+    assert "line 4: connect()" in why
