@@ -23,7 +23,7 @@ from grid.farm.watchdog import Limits
 from sitecfg.errors import GatewayError, GridError, StaleLease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from grid.farm.node import Node
@@ -70,7 +70,7 @@ def run_attempt(job: int, epoch: int) -> None:
 
 def _run(node: Node, held: Held, begun: dict[str, Any]) -> Ended:
     job, epoch, runner = held.key
-    mark = f"job {job} epoch {epoch}"
+    mark = f"job {job} epoch {epoch}{_working_on([one['name'] for one in begun['inputs']])}"
     with _workspace(node.scratch / f"{job}.{epoch}.{runner[:8]}") as scratch:
         spec = {
             **begun["spec"],
@@ -98,6 +98,12 @@ def _run(node: Node, held: Held, begun: dict[str, Any]) -> Ended:
             output.unlink()
         _drop_old_logs(output.parent, job, epoch)
         return ended
+
+
+def _working_on(names: Sequence[str]) -> str:
+    """Name the files of an attempt: what is told of a payload that died can't be told by itself."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f" on {names[0]}{more}" if names else ""
 
 
 def _drop_old_logs(folder: Path, job: int, epoch: int) -> None:
