@@ -28,6 +28,7 @@ _NUMBERS = {
     **{f"std::{sign}int{8 * size}_t": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
 }
 _LIST = re.compile(r"^(?:std::vector|ROOT::VecOps::RVec)<(.*)>$")
+_ARRAY = re.compile(r"^std::array<(.*),\s*(\d+)>$")
 _CARDINALITY = re.compile(r"^ROOT::RNTupleCardinality<(.*)>$")
 
 
@@ -86,9 +87,8 @@ class _Decoder:
         offsets = tuple(np.asarray(array, dtype=np.int64) for array in arrays[:-1])
         values = np.ascontiguousarray(arrays[-1])
         same_size = values.dtype.itemsize == self.branch.dtype.itemsize
-        return Column(
-            values.view(self.branch.dtype) if same_size else values.astype(self.branch.dtype), offsets
-        )
+        values = values.view(self.branch.dtype) if same_size else values.astype(self.branch.dtype)
+        return Column(values.reshape(-1, *self.branch.shape), offsets)
 
     def unpacked(self) -> NDArray[np.float64]:
         """Count the bytes of each cluster."""
@@ -118,10 +118,17 @@ def open_rntuple(file: Any, key: str, path: str) -> tuple[TreeInfo, TreeReader]:
                 refused.append((schema.fields[number].field_name, found))
             continue
         counting = _CARDINALITY.match(schema.fields[number].type_name) is not None
-        decoder = _Decoder(ntuple, found, tuple(schema.path(number, found.jagged)), counting)
+        decoder = _Decoder(ntuple, found, _columns(schema, number, found.shape, found.jagged), counting)
         reader.readers[found.name] = BranchReader(found, decoder, edges, decoder.unpacked())
     title = str(ntuple.ntuple.header.ntuple_description or "")
     return TreeInfo(path, "RNTuple", entries, title, reader.branches, tuple(refused)), reader
+
+
+def _columns(schema: _Schema, field: int, shape: tuple[int, ...], jagged: int) -> tuple[int, ...]:
+    """Return the columns from the outermost offsets to the values; arrays of a fixed size have none of their own."""
+    for _ in shape:
+        (field,) = schema.children[field]
+    return tuple(schema.path(field, jagged))
 
 
 def _describe(schema: _Schema, field: int) -> Branch | str:
@@ -133,10 +140,14 @@ def _describe(schema: _Schema, field: int) -> Branch | str:
     jagged, inner = 0, typename
     while found := _LIST.match(inner):
         jagged, inner = jagged + 1, found[1].strip()
+    shape: tuple[int, ...] = ()
+    while not jagged and record.source_field_id is None and (found := _ARRAY.match(inner)):
+        inner, shape = found[1].strip(), (*shape, int(found[2]))
     text = inner == "std::string"
-    if not text and (inner not in _NUMBERS or record.repetition):
+    if (text and shape) or not (text or inner in _NUMBERS) or bool(record.repetition) != bool(shape):
         return f"a field of type {typename or 'collection of records'} can't be carried"
-    if any(schema.ntuple.column_records[column].flags & 1 for column in schema.path(field, jagged)):
+    columns = _columns(schema, field, shape, jagged)
+    if any(schema.ntuple.column_records[column].flags & 1 for column in columns):
         return "it was added while the file was being written"
     if text:
         return Branch(name, title, np.dtype(np.uint8), (), jagged, None, True, typename)
@@ -146,5 +157,5 @@ def _describe(schema: _Schema, field: int) -> Branch | str:
         else None
     )
     return Branch(
-        name, title, np.dtype(_NUMBERS[inner]), (), jagged, counter, False, inner if counter else typename
+        name, title, np.dtype(_NUMBERS[inner]), shape, jagged, counter, False, inner if counter else typename
     )
