@@ -11,6 +11,7 @@ import numpy as np
 
 from grid.rootio.columns import Branch, Column
 from grid.rootio.readers import BranchReader, TreeReader
+from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,7 @@ class _Decoder:
     counting: bool = False
 
     def __call__(self, number: int, _start: int, _stop: int) -> Column:
+        self._test(number)
         arrays = [self.ntuple.read_cluster_range(column, number, number + 1) for column in self.columns]
         if self.counting:
             return Column(np.diff(arrays[0]).astype(self.branch.dtype))
@@ -89,6 +91,17 @@ class _Decoder:
         same_size = values.dtype.itemsize == self.branch.dtype.itemsize
         values = values.view(self.branch.dtype) if same_size else values.astype(self.branch.dtype)
         return Column(values.reshape(-1, *self.branch.shape), offsets)
+
+    def _test(self, number: int) -> None:
+        """Hold each page of a cluster that has a checksum against it; uproot doesn't."""
+        import xxhash
+
+        links = self.ntuple.page_link_list[number]
+        for page in (page for column in self.columns for page in links[column].pages if page.has_checksum):
+            start, size = page.locator.offset, page.locator.num_bytes
+            data = bytes(self.ntuple.file.source.chunk(start, start + size + 8).raw_data)
+            if xxhash.xxh3_64_intdigest(data[:-8]) != int.from_bytes(data[-8:], "little"):
+                raise CorruptFile(f"the xxh3 of a page at {start} does not match")
 
     def unpacked(self) -> NDArray[np.float64]:
         """Count the bytes of each cluster."""

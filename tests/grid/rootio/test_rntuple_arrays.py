@@ -11,7 +11,7 @@ import pytest
 import uproot
 
 from grid.rootio.merge import MergeOptions, merge
-from sitecfg.errors import UnsupportedContent
+from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,3 +76,16 @@ def test_arrays_that_no_tree_holds_are_named(made: Path, tmp_path: Path, name: s
             [made / f"{name}.root"], tmp_path / "out.root", MergeOptions(format="ttree", identity=("event",))
         )
     assert f"{name} (a field of type {kind} can't be carried)" in caught.value.what
+
+
+def test_a_page_that_contradicts_its_checksum_is_told(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "in.root"
+    data = bytearray((made / "in.root").read_bytes())
+    with uproot.open(made / "in.root") as file:
+        locator = file["Events"].page_link_list[0][0].pages[0].locator
+    data[locator.offset + locator.num_bytes // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(CorruptFile, match=f"the xxh3 of a page at {locator.offset} does not match") as caught:
+        merge([path], tmp_path / "out.root", MergeOptions(format="ttree", identity=("event",)))
+    assert caught.value.where == f"{path}: Events/event"
+    assert not (tmp_path / "out.root").exists()
