@@ -1,6 +1,7 @@
 """What happens: productions, the farm that runs them, and the files that they read and write.
 
-A script needs two names: :class:`Production` and :func:`connect`.
+A script needs :class:`Production` and, when it isn't run by ``grid run``, :func:`connect`; :class:`Command` is for
+programs that aren't Python.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grid.production import Production, connect
+    from grid.production import Command, Production, connect
 
-__all__ = ["Production", "connect"]
+__all__ = ["Command", "Production", "connect"]
 
 
 def __getattr__(name: str) -> Any:

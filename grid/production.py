@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from grid.steps.program import Command
 from grid.submission import Production, prepare
 from sitecfg.errors import UsageError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from grid.farm.client import GatewayClient
 
-__all__ = ["Grid", "Production", "Submitted", "connect"]
+__all__ = ["Command", "Grid", "Production", "Submitted", "connect"]
 
 
 @dataclass(frozen=True, slots=True)

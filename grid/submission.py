@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.rootio.events import DEFAULT_IDENTITY
 from grid.steps.conditions import read_conditions
+from grid.steps.program import Command
 from grid.steps.recipe import Recipe, canonical
 from grid.steps.usercode import UserCode, describe
 from grid.storage.find import find_files
@@ -43,8 +44,8 @@ class Production:
         dataset ``scope:name.input``. ``place://NAME/2012/*.root`` are files at a storage place of the site.
     process
         ``f(events, conditions)`` at the top level of the script: an awkward array of events in, the events to
-        keep out. It is called for each chunk of bounded size, and once with no event for an empty input. None:
-        events go on unchanged.
+        keep out. It is called for each chunk of bounded size, and once with no event for an empty input. Or an
+        external program, ``Command("reco {input} {output}")``. None: events go on unchanged.
     split
         A trigger table, or the name of an imported one, ``"PHYSICS_1_01/6"``: one output per stream and input.
         None: one stream, ``all``.
@@ -74,7 +75,7 @@ class Production:
 
     name: str
     input: str | Path | Sequence[str | Path]
-    process: Callable[..., Any] | None = None
+    process: Callable[..., Any] | Command | None = None
     split: str | TriggerTable | None = None
     merge: str | int | None = SITE
     release: str | None = None
@@ -110,7 +111,7 @@ def prepare(production: Production, find_table: FindTable, site: Site) -> dict[s
 
     check_production(production.name)
     name, files = _inputs(production, site)
-    code = describe(production.process) if production.process is not None else UserCode("")
+    command, code = _process(production)
     conditions = _conditions(production.conditions) if production.conditions is not None else b""
     parse_rules(_words(production.keep))
     if production.compression is not None:
@@ -121,6 +122,7 @@ def prepare(production: Production, find_table: FindTable, site: Site) -> dict[s
         function=code.function,
         script=code.digest,
         module=code.module,
+        command=command,
         conditions=hashlib.sha256(conditions).hexdigest() if conditions else "",
         table=_table(production.split, find_table),
         merge=_merge(production.merge, site.merge.target),
@@ -161,6 +163,23 @@ def _inputs(production: Production, site: Site) -> tuple[Name, list[dict[str, st
         for one in named_files(patterns, site.storage.urls())
     ]
     return Name(production.scope or "user", f"{production.name}.input"), files
+
+
+def _process(production: Production) -> tuple[tuple[str, ...], UserCode]:
+    process = production.process
+    if process is None:
+        return (), UserCode("")
+    if not isinstance(process, Command):
+        return (), describe(process)
+    if tuple(_words(production.identity)) == ("entry",):
+        raise UsageError(
+            "a program's events can only be told by branches that identify them",
+            where=f"{production.name}: identity='entry'",
+            todo="name such branches",
+        )
+    words = process.words
+    # A path that is meant from here must mean the same on a worker.
+    return ((str(Path(words[0]).absolute()) if "/" in words[0] else words[0]), *words[1:]), UserCode("")
 
 
 def _conditions(path: str | Path) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from grid.rootio.image import Image
 from grid.rootio.planning import cut
+from grid.rootio.structure import read_header
 from sitecfg.errors import (
     CorruptFile,
     GridError,
@@ -381,9 +382,8 @@ def _open(url: str) -> Any:
     import uproot
 
     if "://" not in url:
-        path = Path(url)
-        if path.is_file() and path.stat().st_size == 0:
-            raise TruncatedFile("the file is empty", where=url)
+        with Image(Path(url)) as image:
+            read_header(image)
     file = uproot.open(url, array_cache=None, object_cache=None, minimal_ttree_metadata=False)
     head = file.file
     size = head.source.num_bytes

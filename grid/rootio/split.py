@@ -22,6 +22,7 @@ from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
 from grid.rootio.guard import Guard
 from grid.rootio.keep import parse
+from grid.rootio.known import Known
 from grid.rootio.origins import known_origins, origins_json
 from grid.rootio.proof import Expected, prove
 from grid.rootio.reading import EventReader
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.columns import Branch
+    from grid.rootio.reading import EventChunk
     from grid.rootio.sink import SinkTree
     from grid.rootio.source import Source, TreeInfo
 
@@ -56,6 +58,7 @@ def split(
     process: Callable[[Any, Any], Any] | None = None,
     record: Mapping[str, Any] | None = None,
     origin: str | None = None,
+    made: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SplitReport:
     """Split a file into one output per stream.
@@ -76,6 +79,8 @@ def split(
         Provenance to store in the outputs, beside what is found here.
     origin
         The input's XXH3-128 if it is known; computed if not.
+    made
+        What a program made of the input: its events go to the streams that those of the input belong to.
     progress
         Called with (steps done, steps in all): events read, and events read back.
 
@@ -84,7 +89,7 @@ def split(
     InputError, TriggerTableError, UsageError
         If the input, the table or the rules are wrong.
     UserCodeError
-        If the user's function fails or breaks a rule.
+        If the user's function fails or breaks a rule, or the program's file does.
     OutputExists, NoSpace, OutputError
         If an output can't be written.
     ClosureError
@@ -93,8 +98,8 @@ def split(
     recipe = recipe or SplitRecipe()
     if origin is None:
         origin = checksum_file(Path(source)).xxh3
-    with open_source(source) as opened:
-        return _Split(opened, outputs, recipe, origin, record or {}, progress).run(process)
+    with open_source(source) as raw, open_source(made or source) as opened:
+        return _Split(raw, opened, outputs, recipe, origin, record or {}, progress).run(process)
 
 
 class _Split:
@@ -102,6 +107,7 @@ class _Split:
 
     def __init__(
         self,
+        raw: Source,
         source: Source,
         outputs: Mapping[str, Path],
         recipe: SplitRecipe,
@@ -110,15 +116,18 @@ class _Split:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.source, self.recipe, self.origin, self.progress = source, recipe, origin, progress
+        raw_infos = find_event_trees(raw, recipe.event_trees, recipe.identity)
+        self.streams = Streams(recipe.table, raw_infos, recipe.menu_prefix, raw.url)
+        self.raw_entries = raw_infos[0].entries
+        self.known = None if raw.url == source.url else self._read_raw(raw, raw_infos)
         infos = find_event_trees(source, recipe.event_trees, recipe.identity)
         self.identity = find_identity(source, infos, recipe.identity, origin)
-        self.streams = Streams(recipe.table, infos, recipe.menu_prefix, source.url)
         if set(outputs) != set(self.streams.names):
             raise UsageError(
                 f"outputs are needed for the streams {', '.join(self.streams.names)}, "
                 f"but were given for {', '.join(outputs) or 'none'}"
             )
-        self.notes = menu_notes(infos, recipe.menu_prefix) if recipe.table is not None else ()
+        self.notes = menu_notes(raw_infos, recipe.menu_prefix) if recipe.table is not None else ()
         self.paths = [outputs[stream] for stream in self.streams.names]
         choose = partial(carry, where=source.url, on_refused=recipe.on_refused, format=recipe.format)
         self.events = choose(infos, rules=parse(recipe.keep), need=self.identity.names)
@@ -137,15 +146,23 @@ class _Split:
         self.read_keys = np.zeros(2, np.uint64)
         self.overlap = np.zeros((len(self.paths), len(self.paths)), np.int64)
 
+    def _read_raw(self, raw: Source, infos: Sequence[TreeInfo]) -> Known:
+        """Learn who the input's events are, and which streams each belongs to."""
+        identity = find_identity(raw, infos, self.recipe.identity)
+        nothing = carry(infos, where=raw.url, on_refused="drop", rules=parse(("drop *",)), format="ttree")
+        reader = EventReader(raw, nothing, identity, self.streams.look)
+        return Known(reader, identity, self.streams, self.recipe.memory_bytes)
+
     def run(self, process: Callable[[Any, Any], Any] | None) -> SplitReport:
         """Write all outputs, then prove each."""
-        reader = EventReader(self.source, self.events, self.identity, self.streams.look)
+        look = self.streams.look if self.known is None else None
+        reader = EventReader(self.source, self.events, self.identity, look)
         guard = None if process is None else Guard(process, self.recipe.conditions, reader, self.identity)
         with ExitStack() as stack:
             sinks = [stack.enter_context(self._sink(bit)) for bit in range(len(self.paths))]
             stack.push(self._remove_on_error)
             branches = self._write_events(reader, guard, sinks)
-            books, dropped = self._close_books(reader.entries)
+            books, dropped = self._close_books()
             self._write_rows(sinks)
             for sink in sinks:
                 sink.close()
@@ -153,7 +170,7 @@ class _Split:
                 self._prove(bit, sink, branches, reader.entries) for bit, sink in enumerate(sinks)
             )
         return SplitReport(
-            reader.entries,
+            self.raw_entries,
             self.streams.names,
             outputs,
             books,
@@ -170,7 +187,7 @@ class _Split:
             "table": self.streams.label,
             "identity": list(self.identity.names),
             "event_trees": [part.path for part in self.events],
-            "inputs": [{"xxh3": self.origin, "events": self.source.info(self.events[0].path).entries}],
+            "inputs": [{"xxh3": self.origin, "events": self.raw_entries}],
             "origins": {
                 part.path: origins_json(known_origins(self.source, part.path, self.origin))
                 for part in self.rows
@@ -196,8 +213,7 @@ class _Split:
         trees: list[dict[str, SinkTree]] = []
         for chunk in reader.chunks(self.recipe.memory_bytes):
             keys = self.identity.keys(chunk.trees, chunk.start, chunk.stop)
-            masks = self.streams.masks(chunk, keys)
-            self.read_keys += fingerprint.fingerprint(keys)
+            masks = self._masks(chunk, keys)
             columns = chunk.trees
             if guard is not None:
                 place, columns = guard(chunk)
@@ -219,6 +235,15 @@ class _Split:
                 self.progress(chunk.stop, 2 * max(reader.entries, 1))
         return branches
 
+    def _masks(self, chunk: EventChunk, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        if self.known is None:
+            self.read_keys += fingerprint.fingerprint(keys)
+            return self.streams.masks(chunk, keys)
+        return self.known.masks(
+            self.identity.columns(chunk.trees, chunk.start, chunk.stop),
+            f"{self.source.url}: entries {chunk.start} to {chunk.stop}",
+        )
+
     def _open_trees(
         self, branches: Mapping[str, Sequence[Branch]], sinks: Sequence[Sink]
     ) -> list[dict[str, SinkTree]]:
@@ -239,12 +264,16 @@ class _Split:
         self.gone += int(gone.sum())
         self.gone_keys += fingerprint.fingerprint(keys[gone])
 
-    def _close_books(self, entries: int) -> tuple[tuple[MaskBook, ...], MaskBook]:
+    def _close_books(self) -> tuple[tuple[MaskBook, ...], MaskBook]:
         """Return the books, and one for what was dropped; together they must be the input."""
+        if self.known is not None:
+            self.read_keys = self.known.fingerprint
+            gone = self.known.gone
+            self.gone, self.gone_keys = len(gone), fingerprint.fingerprint(gone)
         books = self.books.close()
         dropped = MaskBook(0, self.gone, fingerprint.to_hex(self.gone_keys), NOTHING)
         parts = {"booked": total(books), "dropped": dropped}
-        if wrong := difference(entries, fingerprint.to_hex(self.read_keys), parts):
+        if wrong := difference(self.raw_entries, fingerprint.to_hex(self.read_keys), parts):
             raise ClosureError(wrong, where=self.source.url)
         return books, dropped
 

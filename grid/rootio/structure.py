@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.image import Image
 
-__all__ = ["Entry", "Skeleton", "read_skeleton"]
+__all__ = ["Entry", "Skeleton", "read_header", "read_skeleton"]
 
 _HEADER = 100
 #: A key has at least its fixed fields and three empty names.
@@ -77,7 +77,7 @@ def read_skeleton(image: Image) -> Skeleton:
     CorruptFile
         If its parts contradict each other.
     """
-    header = _header(image)
+    header = read_header(image)
     walk = _Walk(image)
     where = image.where("the top directory")
     key = walk.key(header.begin, "the top directory")
@@ -98,13 +98,16 @@ def read_skeleton(image: Image) -> Skeleton:
     return Skeleton(header, image.size, len(walk.seen), tuple(walk.entries), tuple(walk.extents.items()))
 
 
-def _header(image: Image) -> Header:
+def read_header(image: Image) -> Header:
+    """Read a file's header and hold it against the file's size; raises as :func:`read_skeleton`."""
     where = str(image.path)
     data = bytes(image.read(0, min(_HEADER, image.size), "the header"))
     if not data:
         raise TruncatedFile("it is empty", where=where)
     if not data.startswith(b"root"[: len(data)]):
         raise NotRootFile("it is no ROOT file: its first four bytes are not 'root'", where=where)
+    if data[4:12].isascii() and data[4:12].decode().isprintable() and len(data) > 8:
+        raise NotRootFile("it is no ROOT file, but a text that begins with 'root'", where=where)
     if len(data) < _HEADER:
         raise TruncatedFile(f"it has {len(data)} bytes; a header alone has {_HEADER}", where=where)
     header = Header.parse(data)

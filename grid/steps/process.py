@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grid.steps.outputs import Targets
+from grid.steps.program import at_fault, run_program
 from grid.steps.recipe import Recipe
 from grid.steps.reread import check_bytes
 from sitecfg.names import Name, output_dataset, output_file, unmerged_dataset
@@ -65,15 +66,18 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         targets.undone_on_error(),
     ):
         check_bytes(path, source, where=source["urls"][0])
-        report = split(
-            path,
-            {stream: place.temp for stream, place in places.items()},
-            how,
-            process=_function(recipe, scripts),
-            record=provenance(spec),
-            origin=source["xxh3"],
-            progress=progress,
-        )
+        made = _made(recipe, path, here, progress)
+        with at_fault(made):
+            report = split(
+                path,
+                {stream: place.temp for stream, place in places.items()},
+                how,
+                process=_function(recipe, scripts),
+                record=provenance(spec),
+                origin=source["xxh3"],
+                made=made,
+                progress=progress,
+            )
         outputs = [
             targets.publish(places[one.stream], one.to_json(), parents=[source["name"]])
             for one in report.outputs
@@ -99,11 +103,24 @@ def provenance(spec: dict[str, Any]) -> dict[str, Any]:
         "production": spec["production"],
         "recipe": spec["recipe_hash"],
         "script": recipe["script"],
+        "command": recipe.get("command", []),
         "release": recipe["release"],
         "release_digest": release_digest(),
         "conditions": recipe["conditions"],
         "parents": [{"name": one["name"], "xxh3": one["xxh3"]} for one in spec["inputs"]],
     }
+
+
+def _made(
+    recipe: Recipe, path: Path, here: dict[str, Any], progress: Callable[[int, int], None]
+) -> Path | None:
+    """Have the recipe's program, if there is one, make a file of the input."""
+    if not recipe.command:
+        return None
+    target = Path(here["scratch"]) / "output.root"
+    constants = Path(here["scripts"]) / f"{recipe.conditions}.conditions" if recipe.conditions else None
+    run_program(recipe.command, path, target, conditions=constants, progress=progress)
+    return target
 
 
 def _function(recipe: Recipe, scripts: Path) -> Callable[..., Any] | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "canonical", "differences"]
 
 
+_WORDS = ("identity", "tree", "keep", "command")
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What a production does to each of its inputs.
@@ -27,6 +30,8 @@ class Recipe:
         sha256 over the inputs' names and addresses, when the script named files; "" for a dataset.
     function, script, module
         The user's function and where it lives (see :mod:`grid.steps.usercode`); all "" when there is none.
+    command
+        The words of an external program's command line, instead of a function; () when there is none.
     conditions
         sha256 of the constants file that the function is given, or "".
     table
@@ -52,6 +57,7 @@ class Recipe:
     function: str = ""
     script: str = ""
     module: str = ""
+    command: tuple[str, ...] = ()
     conditions: str = ""
     table: Mapping[str, Any] | None = None
     merge: int = 0
@@ -71,16 +77,18 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         answer = asdict(self)
-        for key in ("identity", "tree", "keep"):
+        for key in _WORDS:
             answer[key] = list(answer[key])
+        if not self.command:
+            del answer["command"]  # so that recipes from before there were commands keep their hash
         return answer
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
         """Rebuild a recipe; keys that this software does not know are refused (``TypeError``)."""
         values = dict(data)
-        for key in ("identity", "tree", "keep"):
-            values[key] = tuple(values[key])
+        for key in _WORDS:
+            values[key] = tuple(values.get(key, ()))
         return cls(**values)
 
 

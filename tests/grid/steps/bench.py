@@ -64,6 +64,8 @@ class Bench:
         body = prepare(production, _no_table, load_site(self.home.root).site)
         if body["script"] is not None:
             store(self.home.scripts, body["script"].encode(), ".py")
+        if body["conditions"] is not None:
+            store(self.home.scripts, body["conditions"].encode(), ".conditions")
         named = [(one["name"], one["url"]) for one in body["files"]]
         recipe = Recipe.from_json(body["recipe"])
         with self.catalog.write() as tx:

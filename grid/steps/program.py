@@ -1,0 +1,160 @@
+"""Run somebody else's program on an input file: it gets a path to read and a path to write, and nothing is believed.
+
+It runs in the payload's process group and scratch folder, so it is watched, limited and killed with it, and what it
+prints stands in the attempt's log. There is no shell: words are passed as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sitecfg.errors import InputError, UsageError, UserCodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["Command", "at_fault", "run_program"]
+
+#: Seconds between two looks at what the program has written.
+_LOOK_EVERY_S = 0.5
+#: What stands for the paths in a command line.
+_INPUT, _OUTPUT, _CONDITIONS = "{input}", "{output}", "{conditions}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An external program as a production's ``process``.
+
+    >>> Command("reco --threads 2 {input} {output}").words
+    ('reco', '--threads', '2', '{input}', '{output}')
+
+    The program reads the ROOT file ``{input}`` and writes the ROOT file ``{output}``, and ends with exit code 0. It may
+    drop events, change their order, and write any branches; the identifying ones must stay. ``{conditions}``, if it
+    stands there, becomes the path of the production's constants file. The streams of an event are those of the input.
+
+    Parameters
+    ----------
+    line
+        The command line, cut into words as a shell would; there is no shell, so ``|``, ``>`` and ``$`` mean nothing.
+
+    Raises
+    ------
+    UsageError
+        The line lacks ``{input}`` or ``{output}``, or its quotes don't match.
+    """
+
+    line: str
+
+    def __post_init__(self) -> None:
+        """Refuse what can't run."""
+        words = self.words
+        missing = [one for one in (_INPUT, _OUTPUT) if not any(one in word for word in words)]
+        if missing or not words or any(one in words[0] for one in (_INPUT, _OUTPUT, _CONDITIONS)):
+            raise UsageError(
+                f"a command names a program, {_INPUT} and {_OUTPUT}",
+                where=f"Command({self.line!r})",
+                todo='write it like Command("reco {input} {output}")',
+            )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the command line."""
+        try:
+            return tuple(shlex.split(self.line))
+        except ValueError as error:
+            raise UsageError(
+                f"it can't be cut into words: {error}", where=f"Command({self.line!r})"
+            ) from error
+
+
+def run_program(
+    words: Sequence[str],
+    source: Path,
+    target: Path,
+    *,
+    conditions: Path | None = None,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Run a program and wait for its end; what it writes counts as progress.
+
+    Raises
+    ------
+    UserCodeError
+        The program isn't here, ended with another code than 0 or by a signal, made no file, or wrote to its input.
+    """
+    paths = {_INPUT: str(source), _OUTPUT: str(target), _CONDITIONS: str(conditions or "")}
+    filled = [_filled(word, paths) for word in words]
+    where = shlex.join(filled)
+    program = shutil.which(filled[0])
+    if program is None:
+        raise UserCodeError(
+            f"the program {filled[0]!r} is not on this machine",
+            where=where,
+            todo="install it at this site, or give its absolute path",
+        )
+    target.unlink(missing_ok=True)
+    before = _mark(source)
+    with subprocess.Popen([program, *filled[1:]], stdin=subprocess.DEVNULL) as process:
+        while True:
+            try:
+                code = process.wait(_LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                written = _size(target) + os.fstat(1).st_size
+                progress(written, written + 1)
+            else:
+                break
+    if _mark(source) != before:
+        raise UserCodeError(
+            "the program wrote to its input", where=where, todo="have the file checked: grid audit --deep"
+        )
+    if code:
+        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        raise UserCodeError(f"the program {ended}", where=where, todo="see its last lines in the log")
+    if not target.is_file():
+        raise UserCodeError(f"the program made no file {target.name}", where=where)
+
+
+@contextmanager
+def at_fault(target: Path | None) -> Iterator[None]:
+    """Lay what is wrong with the program's file at the program's door, not at its input's.
+
+    Raises
+    ------
+    UserCodeError
+        Something is wrong with `target`.
+    """
+    try:
+        yield
+    except InputError as error:
+        if target is None or str(target) not in error.where:
+            raise
+        raise UserCodeError(
+            f"what the program wrote can't be used: {error.what}", where=error.where, todo=error.todo
+        ) from error
+
+
+def _filled(word: str, paths: dict[str, str]) -> str:
+    for name, path in paths.items():
+        word = word.replace(name, path)
+    return word
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    """Return what changes when somebody writes to a file."""
+    told = path.stat()
+    return told.st_ino, told.st_size, told.st_mtime_ns
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
