@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Kernel", "kernel"]
+
+#: Held while any kernel is called for the first time in this process.
+_FIRST_CALL = threading.RLock()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,12 +37,19 @@ class Kernel(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.function = function
+        self._compiled = False
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the compiled function."""
-        result: R = self.dispatcher(*args, **kwargs)
-        return result
+        if self._compiled:
+            result: R = self.dispatcher(*args, **kwargs)
+            return result
+        # numba's own lock doesn't cover its registry of types, which an import in another thread may change.
+        with _FIRST_CALL:
+            result = self.dispatcher(*args, **kwargs)
+            self._compiled = True
+            return result
 
     @functools.cached_property
     def dispatcher(self) -> Any:
