@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select, true, update
+from sqlalchemy import and_, or_, select, update
 
 from catalog import effects, files, find, hot, results
 from catalog.dialects import skip_locked
@@ -44,7 +44,6 @@ __all__ = [
     "commit",
     "fail",
     "give_back",
-    "next_action_at",
     "reap",
     "renew",
 ]
@@ -305,22 +304,6 @@ def reap(tx: Connection) -> list[int]:
     for row in reaped:
         _end_attempt(tx, row.id, row.epoch, Outcome.LOST, "lease", at)
     return [row.id for row in reaped]
-
-
-def next_action_at(tx: Connection) -> float | None:
-    """Return when the ledger has something to do by itself next: a job is due, or a lease runs out.
-
-    In Unix seconds, not before now; None when no job waits for time to pass.
-    """
-    at = now(tx)
-    if tx.execute(select(true()).where(select(job.c.id).where(_READY, job.c.run_at <= at).exists())).scalar():
-        return at
-    times = [
-        tx.execute(select(func.min(job.c.run_at)).where(_READY)).scalar(),
-        tx.execute(select(func.min(job.c.lease_until)).where(job.c.state == JobState.LEASED)).scalar(),
-    ]
-    known = [one for one in times if one is not None]
-    return max(at, min(known)) if known else None
 
 
 def _key(lease: Lease, *, runner: bool = True) -> dict[str, Any]:

@@ -22,7 +22,6 @@ __all__ = [
     "Rate",
     "Seconds",
     "format_bytes",
-    "format_rate",
     "format_seconds",
     "parse_bytes",
     "parse_rate",
@@ -124,11 +123,6 @@ def format_bytes(size: float) -> str:
         if size >= 0.99995 * factor and unit != "B":
             return f"{_figures(size / factor)} {unit}"
     return f"{_figures(size)} B"
-
-
-def format_rate(rate: float) -> str:
-    """Write a rate in bytes per second for people: ``20 MB/s``."""
-    return f"{format_bytes(rate)}/s"
 
 
 def format_seconds(seconds: float) -> str:

@@ -16,8 +16,9 @@ from grid.rootio.carry import Carried, carry, carry_others
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.duplicates import Duplicates, Finder
 from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees, find_identity
-from grid.rootio.merging import MergeInput, MergeOptions, MergeOutput, MergeReport
+from grid.rootio.merging import MergeInput, MergeOptions, MergeReport
 from grid.rootio.origins import origins_json
+from grid.rootio.output import Output
 from grid.rootio.proof import Expected, Proven, prove
 from grid.rootio.reading import EventReader
 from grid.rootio.schema import same_branches
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from grid.rootio.sink import SinkTree
     from grid.rootio.source import Source, TreeInfo
 
-__all__ = ["MergeInput", "MergeOptions", "MergeOutput", "MergeReport", "merge"]
+__all__ = ["MergeInput", "MergeOptions", "MergeReport", "merge"]
 
 
 def merge(
@@ -321,19 +322,8 @@ class _Merge:
                 )
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
-        output = MergeOutput(
-            self.out,
-            written.bytes,
-            written.adler32,
-            written.xxh3,
-            found.events,
-            found.fingerprint,
-            found.content,
-            found.sections,
-            found.trees,
-        )
         return MergeReport(
-            output,
+            Output.of(self.out, written, found),
             tuple(self.inputs),
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from grid.rootio.reading import MEMORY_BYTES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from grid.rootio.duplicates import Duplicates
+    from grid.rootio.output import Output
 
-__all__ = ["MergeInput", "MergeOptions", "MergeOutput", "MergeReport"]
+__all__ = ["MergeInput", "MergeOptions", "MergeReport"]
 
 
 @dataclass(frozen=True)
@@ -64,25 +63,6 @@ class MergeInput:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class MergeOutput:
-    """The merged file, as it was read back."""
-
-    path: Path
-    bytes: int
-    adler32: str
-    xxh3: str
-    events: int
-    fingerprint: str | None
-    content: str
-    sections: tuple[tuple[int, int, int], ...]
-    trees: dict[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {**asdict(self), "path": str(self.path)}
-
-
 @dataclass(frozen=True)
 class MergeReport:
     """What a merge did.
@@ -103,7 +83,7 @@ class MergeReport:
         What else a person should know.
     """
 
-    output: MergeOutput
+    output: Output
     inputs: tuple[MergeInput, ...]
     duplicates: Duplicates
     dropped_branches: tuple[tuple[str, str, str], ...] = ()

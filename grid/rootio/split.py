@@ -307,20 +307,8 @@ class _Split:
         whole = max(entries, 1)
         found = prove(self.paths[bit], expected, memory_bytes=self.recipe.memory_bytes, progress=tell)
         tell(1, 1)
-        written = sink.close()
-        return SplitOutput(
-            self.streams.names[bit],
-            bit,
-            self.paths[bit],
-            written.bytes,
-            written.adler32,
-            written.xxh3,
-            found.events,
-            found.fingerprint,
-            found.content,
-            found.sections,
-            found.trees,
-        )
+        stream = {"stream": self.streams.names[bit], "stream_bit": bit}
+        return SplitOutput.of(self.paths[bit], sink.close(), found, **stream)
 
 
 def _refuse_parallel(source: Source, events: TreeInfo, others: Sequence[TreeInfo]) -> None:

@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.output import Output
 from grid.rootio.reading import MEMORY_BYTES
 from grid.trigger.menu import MENU_PREFIX
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from grid.rootio.books import MaskBook
     from grid.trigger.table import Resolved, TriggerTable
 
@@ -59,24 +58,11 @@ class SplitRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitOutput:
-    """One stream's file, as it was read back."""
+class SplitOutput(Output):
+    """One stream's file."""
 
     stream: str
     stream_bit: int
-    path: Path
-    bytes: int
-    adler32: str
-    xxh3: str
-    events: int
-    fingerprint: str | None
-    content: str
-    sections: tuple[tuple[int, int, int], ...]
-    trees: dict[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {**asdict(self), "path": str(self.path)}
 
 
 @dataclass(frozen=True)

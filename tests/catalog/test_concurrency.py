@@ -41,7 +41,7 @@ def work_through(catalog: Catalog, worker: str, lease_s: float) -> list[int]:
             claims = work.claim(tx, cell=worker, limit=3, lease_s=lease_s)
         if not claims:
             with catalog.read() as tx:
-                if work.next_action_at(tx) is None:
+                if set(status.job_counts(tx, None)["intake"]) == {"done"}:
                     return done
             time.sleep(0.005)
         for claim in claims:

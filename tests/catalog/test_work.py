@@ -220,17 +220,3 @@ def test_a_cancelled_run_cannot_commit(world: World) -> None:
         assert jobs.cancel(tx, [lease.job], "not wanted") == [lease.job]
     with pytest.raises(StaleLease):
         world.commit(lease, result())
-
-
-def test_the_next_action_is_due_work_or_the_end_of_a_lease(world: World) -> None:
-    with world.catalog.read() as tx:
-        assert work.next_action_at(tx) is None
-    world.declare(["a.root"])
-    with world.catalog.read() as tx:
-        assert work.next_action_at(tx) == 1_000_000
-    lease, _ = world.start()
-    with world.catalog.read() as tx:
-        assert work.next_action_at(tx) == 1_000_000 + LEASE_S
-    ended = world.fail(lease, "payload")
-    with world.catalog.read() as tx:
-        assert work.next_action_at(tx) == ended.run_at
