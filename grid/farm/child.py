@@ -44,7 +44,7 @@ def run(channel: socket.socket) -> int:
     try:
         answer = {"result": _step(order, channel)}
         text = json.dumps(answer, allow_nan=False)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- told in full to who watches
+    except BaseException as error:  # noqa: BLE001 -- told in full to who watches
         if not isinstance(error, GridError) or error.__cause__ is not None:
             traceback.print_exc()
         text = json.dumps({"error": in_words(error).to_json()}, default=str)

@@ -63,7 +63,7 @@ class GatewayClient:
 
         def find() -> tuple[str, str] | None:
             state = read_state(home.gateway)
-            if state is not None:
+            if state is not None and {"url", "token"} <= set(state):
                 return state["url"], state["token"]
             error = None if running(home) else complaint("supervisor", home)
             if error is not None:

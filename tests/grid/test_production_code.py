@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import awkward as ak
 import numpy as np
+import psutil
 import pytest
 
-from tests.grid.house import House, identities, record
+from grid import Command, Production
+from tests.grid.house import House, identities, record, until
 from tests.grid.test_production import STREAMS, events_of, rows
 
 if TYPE_CHECKING:
@@ -228,6 +230,23 @@ def test_the_log_shows_the_traceback_in_the_users_script(bad_code: House) -> Non
     log = bad_code("log", facts["held"][0]["job"]).out
     assert "in raises" in log
     assert 'raise ZeroDivisionError("thunder and lightning")' in log
+
+
+def test_programs_that_are_not_python(house: House, tmp_path: Path, paths: list[Path]) -> None:
+    copying = Production(name="copied", input=[*paths], process=Command("cp {input} {output}"), scope="prod")
+    # It would sleep for ever, and so would what it started; a kill of the payload has to end all of them.
+    mark = str(tmp_path / "started")
+    line = f"sh -c 'echo begun; touch {mark}; sleep 7654 & sleep 7654' reco {{input}} {{output}}"
+    hanging = Production(name="hanging", input=paths[:1], process=Command(line), scope="prod")
+    house.submit(copying, hanging)
+    until((tmp_path / "started").exists, 60)
+    sleepers = [one for one in psutil.process_iter(["cmdline"]) if "7654" in (one.info["cmdline"] or [])]
+    assert len(sleepers) >= 2
+    house("cancel", "hanging", "--why", "it hangs")
+    psutil.wait_procs(sleepers, timeout=60)
+    assert not [one for one in sleepers if one.is_running()]
+    assert house.watch("copied")["state"] == "complete"
+    assert sorted(identities(house.paths("prod:copied.all"))) == sorted(identities(paths))
 
 
 def test_a_script_that_workers_can_not_import(house: House, tmp_path: Path, paths: list[Path]) -> None:
