@@ -16,7 +16,7 @@ from sitecfg.errors import DatabaseUnreachable, LedgerError, NoSpace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Connection, Engine, MetaData, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -170,3 +170,16 @@ def damaged_parts(tx: Connection) -> list[str]:
         return []
     found = [str(row[0]) for row in tx.exec_driver_sql("PRAGMA quick_check(20)")]
     return [] if found == ["ok"] else found
+
+
+def continue_numbers(tx: Connection, metadata: MetaData) -> None:
+    """Let the numbers that PostgreSQL gives to new rows go on behind those of copied ones; SQLite does by itself."""
+    if tx.dialect.name != "postgresql":
+        return
+    for table in metadata.sorted_tables:
+        if table.autoincrement_column is not None:
+            name, column = table.name, table.autoincrement_column.name
+            tx.exec_driver_sql(
+                f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), coalesce(max({column}), 1),"
+                f" max({column}) IS NOT NULL) FROM {name}"
+            )

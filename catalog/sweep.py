@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from catalog.batches import IN_LIST, batches
-from catalog.schema_files import replica
+from catalog.schema_files import file, replica
 from catalog.schema_work import job
-from catalog.states import JobState
+from catalog.states import FileState, JobState, ReplicaState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,17 @@ def registered(tx: Connection, urls: Iterable[str]) -> frozenset[str]:
     for piece in batches(urls, IN_LIST):
         known.update(tx.execute(select(replica.c.url).where(replica.c.url.in_(piece))).scalars())
     return frozenset(known)
+
+
+def copies(tx: Connection) -> list[tuple[str, int | None]]:
+    """Return URL and size of each copy that can be read, by the catalog."""
+    query = (
+        select(replica.c.url, file.c.bytes)
+        .join_from(replica, file, file.c.id == replica.c.file)
+        .where(replica.c.state == ReplicaState.AVAILABLE, file.c.state == FileState.ON_DISK)
+        .order_by(replica.c.url)
+    )
+    return [(row[0], row[1]) for row in tx.execute(query)]
 
 
 def live_runners(tx: Connection) -> frozenset[str]:

@@ -71,7 +71,7 @@ def _root(
 
 def _register() -> None:
     """Hang every verb on the command; each file is small and imports what is heavy only when it runs."""
-    from grid.cli import config, data, farm, files, operate, run, trigger, work
+    from grid.cli import catalog, config, data, farm, files, operate, run, trigger, work
 
     app.command(rich_help_panel=_LOCAL)(files.verify)
     app.command(rich_help_panel=_LOCAL)(files.split)
@@ -97,6 +97,7 @@ def _register() -> None:
     app.command(rich_help_panel=_FARM)(farm.down)
     app.command(rich_help_panel=_FARM)(farm.doctor)
     app.add_typer(config.app, name="config", rich_help_panel=_FARM)
+    app.add_typer(catalog.app, name="catalog", rich_help_panel=_FARM)
 
 
 _register()

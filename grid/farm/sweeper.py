@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from catalog import sweep
+from catalog import backup, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,8 @@ class Sweeper:
 
     A file goes only if all of this holds: its name says which attempt wrote it, no run with that start token can still
     commit, no row of the catalog names it, and it has not been written to for a lease and a grace. The folder is listed
-    first and the catalog asked afterwards, so what is committed meanwhile is seen.
+    first and the catalog asked afterwards, so what is committed meanwhile is seen. A catalog that was restored from a
+    backup doesn't know what was written since: then nothing goes before it is reconciled.
 
     Parameters
     ----------
@@ -50,11 +51,17 @@ class Sweeper:
         left = self._next - time.monotonic()
         if left > 0:
             return left
+        pause = max(1.0, self._age_s / 4)
+        self._next = time.monotonic() + pause
+        with catalog.read() as tx:
+            if backup.restored_at(tx) is not None:
+                _log.warning(
+                    "nothing is swept: the catalog is older than the files until 'grid catalog reconcile'"
+                )
+                return pause
         for path in self.orphans(catalog):
             path.unlink(missing_ok=True)
             _log.info("swept %s", path)
-        pause = max(1.0, self._age_s / 4)
-        self._next = time.monotonic() + pause
         return pause
 
     def orphans(self, catalog: Catalog) -> list[Path]:

@@ -49,7 +49,7 @@ def test_every_verb_has_help_and_says_what_is_dry() -> None:
         for name, inner in list(verbs)
         for under, verb in getattr(inner, "commands", {}).items()
     ]
-    reading = {"verify", "status", "log", "audit", "ls", "doctor", "config show"} | {
+    reading = {"verify", "status", "log", "audit", "ls", "doctor", "config show", "catalog check"} | {
         f"trigger {name}" for name in ("list", "show", "diff", "check")
     }
     changing = {
@@ -71,6 +71,9 @@ def test_every_verb_has_help_and_says_what_is_dry() -> None:
         "invalidate",
         "dataset open",
         "dataset close",
+        "catalog backup",
+        "catalog restore",
+        "catalog reconcile",
     }
     seen = set()
     for name, verb in verbs:

@@ -1,0 +1,173 @@
+"""Copies of a catalog: taken while it is in use, and put where there is none.
+
+A backup is itself a catalog, in one SQLite file, whatever database it was taken from: it can be opened, listed and
+checked like any other, and restored into either kind of database.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, insert, select
+
+from catalog import dialects
+from catalog.batches import ROWS, batches
+from catalog.engine import Catalog, create, now, shown
+from catalog.invariants import violations
+from catalog.schema import metadata
+from catalog.schema_work import counter
+from sitecfg.errors import LedgerError, OutputExists
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from catalog.audit import Finding
+
+__all__ = ["Backup", "backup", "check", "reconciled", "restore", "restored_at"]
+
+#: The counter that a restored catalog has until it is reconciled: when its backup was taken, in Unix seconds.
+_RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a copy holds: rows by table, and when it was taken, in Unix seconds."""
+
+    taken: float
+    rows: Mapping[str, int]
+
+
+def backup(source: Catalog, target: Path) -> Backup:
+    """Copy a catalog, as it is at one moment, to a new file. Others go on writing; blocks until it is durable.
+
+    The file appears whole and checked, or not at all.
+
+    Raises
+    ------
+    OutputExists
+        There is a file already.
+    LedgerError
+        The copy does not hold what was copied.
+    """
+    if target.exists():
+        raise OutputExists("there is a file already", where=str(target), todo="give the backup another name")
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        create(f"sqlite:///{part.absolute()}")
+        with source.read() as tx, Catalog.open(f"sqlite:///{part.absolute()}") as copy:
+            taken = now(tx)
+            with copy.write() as out:
+                rows = _copy(tx, out)
+                _mark(out, taken)
+            with copy.read() as back:
+                _compare(rows, _counts(back), str(target))
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        os.link(part, target)
+        folder = os.open(target.absolute().parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except FileExistsError as error:
+        raise OutputExists("there is a file already", where=str(target)) from error
+    finally:
+        for left in part.parent.glob(f"{part.name}*"):
+            left.unlink()
+    return Backup(taken, rows)
+
+
+def restore(source: Path, url: str) -> Backup:
+    """Fill a place where there is no catalog from a backup, in one transaction.
+
+    The catalog that comes back is older than the files: nothing is swept before it is reconciled.
+
+    Raises
+    ------
+    OutputExists
+        There is a catalog already, with rows in it.
+    SchemaRevision, NotFound
+        The backup isn't one of this software.
+    """
+    with Catalog.open(f"sqlite:///{source.absolute()}") as copy, copy.read() as tx:
+        create(url)
+        with Catalog.open(url) as target, target.write() as out:
+            if any(_counts(out).values()):
+                raise OutputExists(
+                    "there is a catalog already", where=shown(url), todo="restore to a fresh place"
+                )
+            out.execute(delete(counter))
+            rows = _copy(tx, out)
+            dialects.continue_numbers(out, metadata)
+            _compare(rows, _counts(out), shown(url))
+            taken = restored_at(out)
+    if taken is None:
+        raise LedgerError(
+            "this catalog is no backup", where=str(source), todo="take one: grid catalog backup"
+        )
+    return Backup(taken, rows)
+
+
+def check(source: Catalog) -> list[Finding]:
+    """Return what is wrong in a catalog or a backup: the database's own check of its pages, and every invariant."""
+    with source.read() as tx:
+        damage = dialects.damaged_parts(tx)
+        if damage:
+            raise LedgerError(
+                f"the database is damaged: {'; '.join(damage[:3])}",
+                where=source.engine.url.render_as_string(),
+                todo="restore a backup: grid catalog restore",
+            )
+        return violations(tx)
+
+
+def restored_at(tx: Connection) -> float | None:
+    """Return when the backup was taken from which this catalog was restored; None once it is reconciled."""
+    found = tx.execute(select(counter.c.last).where(counter.c.name == _RESTORED)).scalar()
+    return None if found is None else float(found)
+
+
+def reconciled(tx: Connection) -> None:
+    """Take the mark of a restored catalog away: what lies in the pool and isn't known may be swept. Idempotent."""
+    tx.execute(delete(counter).where(counter.c.name == _RESTORED))
+
+
+def _mark(out: Connection, taken: float) -> None:
+    reconciled(out)
+    out.execute(insert(counter).values(name=_RESTORED, last=int(taken)))
+
+
+def _copy(tx: Connection, out: Connection) -> dict[str, int]:
+    """Copy every row, parents before children; return how many there were of each table."""
+    out.execute(delete(counter))
+    rows: dict[str, int] = {}
+    for table in metadata.sorted_tables:
+        found = tx.execute(select(table).execution_options(yield_per=ROWS)).mappings()
+        rows[table.name] = 0
+        for piece in batches(found, ROWS):
+            out.execute(insert(table), [dict(row) for row in piece])
+            rows[table.name] += len(piece)
+    del rows[counter.name]
+    return rows
+
+
+def _counts(tx: Connection) -> dict[str, int]:
+    """Count the rows of each table but the counters, of which a backup has one more."""
+    return {
+        table.name: tx.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in metadata.sorted_tables
+        if table is not counter
+    }
+
+
+def _compare(wanted: Mapping[str, int], found: Mapping[str, int], where: str) -> None:
+    wrong = [
+        f"{name} has {found[name]} rows, not {count}"
+        for name, count in wanted.items()
+        if found[name] != count
+    ]
+    if wrong:
+        raise LedgerError(f"the copy is not what was copied: {'; '.join(wrong)}", where=where)

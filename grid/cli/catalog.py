@@ -1,0 +1,138 @@
+"""``grid catalog backup, restore, reconcile, check``: the catalog itself, kept and brought back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from grid.cli import show
+from grid.cli.place import DryRun, Json, Place
+from sitecfg.errors import NotFound, UsageError
+
+__all__ = ["app"]
+
+#: The exit code of a catalog whose books don't close.
+BROKEN = 6
+
+app = typer.Typer(name="catalog", help="Back the catalog up, and bring it back.", no_args_is_help=True)
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Copy the catalog, as it is at this moment, to a file; the farm may run on.
+
+    The file is a catalog itself, in SQLite, whatever database it was taken from. Keep it on another disk.
+    """
+    from catalog.backup import backup as copy
+
+    place = Place.of(context)
+    if dry_run:
+        show.line(f"would copy {_shown(place)} to {file}")
+        return
+    with place.catalog() as catalog:
+        done = copy(catalog, file)
+    _say({"file": str(file), "taken": done.taken, "rows": dict(done.rows)}, as_json)
+    if not as_json:
+        show.line(
+            f"{file}: {done.rows['file']:,} files, {done.rows['job']:,} jobs, {file.stat().st_size:,} bytes"
+        )
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="What `grid catalog backup` wrote.")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Fill the home's catalog, which must not be there yet, from a backup. Then: grid catalog reconcile."""
+    from catalog.backup import restore as fill
+    from grid.farm.home import Home
+    from grid.farm.session import running
+
+    place = Place.of(context)
+    if not file.is_file():
+        raise NotFound("there is no such backup", where=str(file))
+    if running(Home(place.home)):
+        raise UsageError("a farm runs here", where=str(place.home), todo="stop it first: grid down")
+    if dry_run:
+        show.line(f"would fill {_shown(place)} from {file}")
+        return
+    Home(place.home).prepare()
+    done = fill(file, place.settings().site.catalog.url)
+    _say({"file": str(file), "taken": done.taken, "rows": dict(done.rows)}, as_json)
+    if not as_json:
+        show.line(f"{done.rows['file']:,} files and {done.rows['job']:,} jobs are known again")
+        show.line("nothing in the pool is removed until you say: grid catalog reconcile")
+
+
+@app.command()
+def reconcile(context: typer.Context, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Compare a restored catalog with the files in the pool, and go on from there.
+
+    What was made after the backup is made again, and its old copies are removed in time. A production that was
+    submitted after it has to be submitted again. Copies that are missing are named, and end this with exit code 6.
+    """
+    from dataclasses import asdict
+
+    from grid.farm.reconcile import reconcile as compare
+
+    place = Place.of(context)
+    with place.catalog() as catalog:
+        found = compare(catalog, place.settings().site.pool.path, dry_run=dry_run)
+    _say(asdict(found), as_json)
+    if not as_json:
+        for name, count in found.again.items():
+            show.line(f"{name}: {count} files are not known, and are made again")
+        for name, count in found.unknown.items():
+            show.line(f"{name}: {count} files of a production that is not known: run its script again")
+        if found.unfinished:
+            show.line(f"{found.unfinished} files were never finished")
+        for url in found.missing:
+            show.line(f"! missing, or not as long as it should be: {url}")
+        show.line("would let the sweeper work again" if dry_run else "the sweeper works again")
+    if found.missing:
+        raise typer.Exit(BROKEN)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="A backup; without: the home's catalog.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for damage in the catalog's pages, and for any invariant that does not hold."""
+    from catalog.backup import check as look
+    from catalog.engine import Catalog
+
+    if file is None:
+        with Place.of(context).catalog() as catalog:
+            findings = [str(one) for one in look(catalog)]
+    else:
+        with Catalog.open(f"sqlite:///{file.absolute()}") as catalog:
+            findings = [str(one) for one in look(catalog)]
+    _say({"findings": findings}, as_json)
+    if not as_json:
+        for one in findings:
+            show.line(f"! {one}")
+        show.line("the catalog is sound" if not findings else f"{len(findings)} things are wrong")
+    if findings:
+        raise typer.Exit(BROKEN)
+
+
+def _shown(place: Place) -> str:
+    from sitecfg.show import hide_secrets
+
+    return hide_secrets(place.settings().site.catalog.url)
+
+
+def _say(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show.as_json(answer)
