@@ -45,14 +45,12 @@ class Backup:
 def backup(source: Catalog, target: Path) -> Backup:
     """Copy a catalog, as it is at one moment, to a new file. Others go on writing; blocks until it is durable.
 
-    The file appears whole and checked, or not at all.
+    The file appears whole, or not at all.
 
     Raises
     ------
     OutputExists
         There is a file already.
-    LedgerError
-        The copy does not hold what was copied.
     """
     if target.exists():
         raise OutputExists("there is a file already", where=str(target), todo="give the backup another name")
@@ -64,8 +62,6 @@ def backup(source: Catalog, target: Path) -> Backup:
             with copy.write() as out:
                 rows = _copy(tx, out)
                 _mark(out, taken)
-            with copy.read() as back:
-                _compare(rows, _counts(back), str(target))
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.link(part, target)
@@ -102,7 +98,6 @@ def restore(source: Path, url: str) -> Backup:
             out.execute(delete(counter))
             rows = _copy(tx, out)
             dialects.continue_numbers(out, metadata)
-            _compare(rows, _counts(out), shown(url))
             taken = restored_at(out)
     if taken is None:
         raise LedgerError(
@@ -161,13 +156,3 @@ def _counts(tx: Connection) -> dict[str, int]:
         for table in metadata.sorted_tables
         if table is not counter
     }
-
-
-def _compare(wanted: Mapping[str, int], found: Mapping[str, int], where: str) -> None:
-    wrong = [
-        f"{name} has {found[name]} rows, not {count}"
-        for name, count in wanted.items()
-        if found[name] != count
-    ]
-    if wrong:
-        raise LedgerError(f"the copy is not what was copied: {'; '.join(wrong)}", where=where)

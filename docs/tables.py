@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import typer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from sitecfg.failures import Rule
 
+HOUSE = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"^<!-- table: ([a-z-]+) -->$", re.MULTILINE)
 
 
@@ -121,6 +123,15 @@ def variables() -> str:
     return rows(("variable", "meaning"), ((f"`{name}`", text) for name, text in OTHER_VARIABLES.items()))
 
 
+def promises() -> str:
+    """Return each promise with the file of its guard and the test that misses it."""
+    guards = tomllib.loads((HOUSE / "tests" / "mutants" / "guards.toml").read_text("utf-8"))["guard"]
+    return rows(
+        ("promise", "guard", "test"),
+        ((one["promise"], f"`{one['file']}`", f"`{one['test'].partition('::')[2]}`") for one in guards),
+    )
+
+
 def is_model(it: Any) -> bool:
     """Whether an annotation is a section of settings."""
     return isinstance(it, type) and issubclass(it, BaseModel)
@@ -147,6 +158,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "exit-codes": exit_codes,
     "failures": failures,
+    "promises": promises,
     "settings": settings,
     "variables": variables,
     "verbs": verbs,

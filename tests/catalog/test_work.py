@@ -10,7 +10,7 @@ import pytest
 from catalog import find, jobs, status, work
 from catalog.leases import Lease
 from catalog.states import FileState, JobState, Kind
-from sitecfg.errors import StaleLease
+from sitecfg.errors import LedgerError, StaleLease
 from tests.catalog.world import LEASE_S, written
 
 if TYPE_CHECKING:
@@ -211,6 +211,17 @@ def test_a_damaged_input_is_quarantined_and_looked_at_again_when_freed(world: Wo
         assert find.file(tx, "test", "a.root").state == FileState.CLOSED
     lease, _ = world.start()
     assert world.commit(lease, result()).state == JobState.DONE
+
+
+def test_a_file_has_one_live_job_of_a_kind_in_a_production(world: World) -> None:
+    ids = world.take_in({"a.root": EVENTS, "b.root": [7]})
+    production = world.produce(ids)
+    made = world.add(production, Kind.PROCESS, [(ids[0],)])
+    with pytest.raises(LedgerError, match="another live process job"):
+        world.add(production, Kind.PROCESS, [tuple(ids)])
+    with world.catalog.write() as tx:
+        jobs.cancel(tx, made, "not wanted")
+    assert len(world.add(production, Kind.PROCESS, [tuple(ids)])) == 1
 
 
 def test_a_cancelled_run_cannot_commit(world: World) -> None:

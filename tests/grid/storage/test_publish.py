@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from typing import TYPE_CHECKING
 
@@ -84,3 +85,19 @@ def test_the_checksum_of_an_empty_file_is_known_and_progress_is_told(tmp_path: P
     checksum_file(tmp_path / "full", lambda done, total: calls.append((done, total)))
     assert calls[-1] == (9 << 20, 9 << 20)
     assert len(calls) == 3
+
+
+def test_the_bytes_are_durable_before_the_name_and_the_name_before_the_answer(
+    temp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync = os.fsync
+
+    def fsync(file: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "bytes"
+        done.append(f"{kind}, named: {(tmp_path / 'a.root').exists()}")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(temp, tmp_path / "a.root")
+    assert done == ["bytes, named: False", "folder, named: True"]
