@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 
 from catalog import jobs
-from catalog.productions import set_production_state
+from catalog.productions import plan_again, set_production_state
 from catalog.schema_files import file
 from catalog.schema_work import job, job_input, production, production_input
 from catalog.states import FileState, JobState, Kind, ProductionState
@@ -103,7 +103,8 @@ def cancel(tx: Connection, one: Production, why: str) -> list[int]:
 def retire(tx: Connection, one: File, why: str) -> list[int]:
     """Use an input file no more: its jobs that aren't done are cancelled, and no production takes it again.
 
-    A production that has processed it keeps what it made; the file stays among its inputs.
+    A production that has processed it keeps what it made; the file stays among its inputs. One that stalled over it
+    goes on without it.
 
     Returns
     -------
@@ -122,16 +123,13 @@ def retire(tx: Connection, one: File, why: str) -> list[int]:
     processed = select(job_input.c.owner).where(
         job_input.c.file == one.id, job_input.c.kind == Kind.PROCESS, job_input.c.live
     )
-    tx.execute(
-        delete(production_input).where(
-            production_input.c.file == one.id, production_input.c.production.not_in(processed)
-        )
-    )
-    tx.execute(
-        update(file)
-        .where(file.c.id == one.id, file.c.state != FileState.BAD)
-        .values(state=FileState.RETIRED, why=why)
-    )
+    without = tx.execute(
+        delete(production_input)
+        .where(production_input.c.file == one.id, production_input.c.production.not_in(processed))
+        .returning(production_input.c.production)
+    ).scalars()
+    tx.execute(update(file).where(file.c.id == one.id).values(state=FileState.RETIRED, why=why))
+    plan_again(tx, without.all())
     return cancelled
 
 

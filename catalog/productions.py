@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, select, update
 
 from catalog import triggers
-from catalog.batches import ROWS, batches
+from catalog.batches import IN_LIST, ROWS, batches
 from catalog.dialects import insert_missing
 from catalog.engine import now
 from catalog.rows import Production
-from catalog.schema_files import file
+from catalog.schema_files import dataset, file
 from catalog.schema_work import production, production_input
 from catalog.states import FileState, ProductionState
 from sitecfg.errors import NotFound, RecipeChanged
@@ -135,6 +135,19 @@ def set_production_state(
     return bool(changed.rowcount)
 
 
+def plan_again(tx: Connection, numbers: Iterable[int]) -> None:
+    """Let the planner look again at productions that are complete or stalled; the others stay as they are."""
+    for piece in batches(numbers, IN_LIST):
+        tx.execute(
+            update(production)
+            .where(
+                production.c.id.in_(piece),
+                production.c.state.in_((ProductionState.COMPLETE, ProductionState.STALLED)),
+            )
+            .values(state=ProductionState.ACTIVE, why=None, changed=now(tx))
+        )
+
+
 def add_inputs(tx: Connection, production_id: int, inputs: Iterable[int]) -> None:
     """Make files inputs of a production. Idempotent; meant for any number of files at once."""
     for piece in batches(inputs, ROWS):
@@ -158,6 +171,29 @@ def add_dataset_inputs(tx: Connection, production_id: int, dataset_id: int) -> i
     )
     add_inputs(tx, production_id, missing)
     return len(missing)
+
+
+def forget_withdrawn_inputs(tx: Connection, production_id: int, dataset_id: int) -> int:
+    """Take the withdrawn files from a production's inputs, once the production that makes the dataset is over.
+
+    From then on what was made instead of them is in the dataset. Idempotent; returns how many there were.
+    """
+    over = (
+        select(dataset.c.id)
+        .join(production, production.c.id == dataset.c.production)
+        .where(
+            dataset.c.id == dataset_id,
+            production.c.state.in_((ProductionState.COMPLETE, ProductionState.CANCELLED)),
+        )
+    )
+    withdrawn = select(file.c.id).where(file.c.purpose == "output", file.c.state == FileState.RETIRED)
+    return tx.execute(
+        delete(production_input).where(
+            production_input.c.production == production_id,
+            production_input.c.file.in_(withdrawn),
+            over.exists(),
+        )
+    ).rowcount
 
 
 def _find(tx: Connection, name: str) -> Production | None:

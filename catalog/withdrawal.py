@@ -15,10 +15,10 @@ from sqlalchemy import delete, select, update
 
 from catalog import files, find, jobs
 from catalog.batches import IN_LIST, batches
-from catalog.productions import set_production_state
+from catalog.productions import plan_again
 from catalog.schema_files import dataset, file, parentage
-from catalog.schema_work import book, job, job_input, production
-from catalog.states import FileState, JobState, Kind, ProductionState
+from catalog.schema_work import book, job, job_input, production_input
+from catalog.states import FileState, JobState, Kind
 from sitecfg.names import withdrawn_dataset, withdrawn_file
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _DONE = (
     job_input.c.kind.in_((Kind.PROCESS, Kind.MERGE)),
     job.c.state == JobState.DONE,
 )
-_OVER = (ProductionState.COMPLETE, ProductionState.STALLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +106,9 @@ def _undo(tx: Connection, gone: Withdrawal, why: str) -> None:
         )
         for owner, source in tx.execute(sources).all():
             tx.execute(delete(book).where(book.c.production == owner, book.c.file == source))
+            _drop_retired(tx, owner, source)
         jobs.cancel(tx, piece, why, done=True)
-    for number in owners:
-        state = tx.execute(select(production.c.state).where(production.c.id == number)).scalar_one()
-        if state in _OVER:
-            set_production_state(tx, number, ProductionState.ACTIVE)
+    plan_again(tx, owners)
 
 
 def _strand(tx: Connection, ids: Iterable[int], why: str) -> None:
@@ -121,6 +118,18 @@ def _strand(tx: Connection, ids: Iterable[int], why: str) -> None:
             job_input.c.file.in_(piece), job_input.c.live, job_input.c.kind != Kind.INTAKE
         )
         jobs.cancel(tx, tx.execute(query).scalars().all(), why)
+
+
+def _drop_retired(tx: Connection, owner: int, source: int) -> None:
+    """Let a production forget an input that it may not take again: it was retired after it had been processed."""
+    retired = select(file.c.id).where(file.c.state == FileState.RETIRED, file.c.purpose == "input")
+    tx.execute(
+        delete(production_input).where(
+            production_input.c.production == owner,
+            production_input.c.file == source,
+            production_input.c.file.in_(retired),
+        )
+    )
 
 
 def _set_aside(tx: Connection, one: File, why: str) -> None:

@@ -151,5 +151,7 @@ def _what_next(place: Place, facts: dict[str, Any]) -> None:
     if facts["state"] == "complete":
         first = facts["streams"][0]["dataset"]
         show.line(f"next: {home} audit · {home} ls {first} · {home} links {first} DIR")
+    elif facts["state"] == "cancelled":
+        show.line("it was cancelled, and that is for ever: give what is to run instead another name")
     else:
         show.line(f"next: {home} status {facts['production']} · {home} retry {facts['production']}")

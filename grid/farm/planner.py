@@ -183,8 +183,11 @@ def _intake(one: planning.Input) -> Fate:
 
 
 def _wrong(one: planning.Input) -> str:
-    if one.state in (FileState.BAD, FileState.RETIRED):
-        return f"is {one.state}: {one.why or 'no reason is given'}"
+    if one.state == FileState.RETIRED:
+        # It is another production's output: a raw file that was retired is no input any more.
+        return f"was withdrawn: {one.why}; when it is made again, run this production's script again"
+    if one.state == FileState.BAD:
+        return f"is bad: {one.why or 'no reason is given'}"
     return "could not be looked into: its intake job is held" if one.intake == JobState.HELD else ""
 
 

@@ -99,9 +99,10 @@ def submit(
         declare(tx, source, named, identity=recipe.identity, tree=recipe.tree)
     inputs = find.dataset(tx, source.scope, source.name)
     _same_events(tx, inputs, recipe.identity, recipe.tree)
-    if productions.add_dataset_inputs(tx, production.id, inputs.id):
+    added = productions.add_dataset_inputs(tx, production.id, inputs.id)
+    if productions.forget_withdrawn_inputs(tx, production.id, inputs.id) or added:
         # A production that was over has late inputs now; they make files of their own.
-        productions.set_production_state(tx, production.id, ProductionState.ACTIVE)
+        productions.plan_again(tx, [production.id])
     if not planning.input_totals(tx, production.id):
         raise UsageError("the input dataset has no files", where=recipe.inputs, todo="declare files first")
     for bit, stream in enumerate(streams_of(recipe)):
@@ -253,13 +254,11 @@ def report(tx: Transaction, name: str) -> dict[str, Any]:
 
 def _grow(tx: Transaction, grown: Dataset) -> None:
     """Make a dataset's new files inputs of the productions over it; those that were over go on."""
-    over = (ProductionState.COMPLETE, ProductionState.STALLED)
     for one in productions.productions(tx):
         if one.recipe["inputs"] != str(grown) or one.state == ProductionState.CANCELLED:
             continue
         productions.add_dataset_inputs(tx, one.id, grown.id)
-        if one.state in over:
-            productions.set_production_state(tx, one.id, ProductionState.ACTIVE)
+        productions.plan_again(tx, [one.id])
 
 
 def _reasons(tx: Transaction, production: Production) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catalog import backup, productions, sweep
-from catalog.states import ProductionState
 from grid.farm.sweeper import Sweeper
 from grid.storage.fetch import local_path
 from sitecfg.errors import GridError
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from catalog.engine import Catalog, Transaction
+    from catalog.engine import Catalog
 
 __all__ = ["Reconciliation", "reconcile"]
-
-_OVER = (ProductionState.COMPLETE, ProductionState.STALLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ def reconcile(catalog: Catalog, pool: Path, *, dry_run: bool = False) -> Reconci
         missing = tuple(_missing(sweep.copies(tx)))
     if not dry_run:
         with catalog.write() as tx:
-            _plan_again(tx)
+            productions.plan_again(tx, [one.id for one in productions.productions(tx)])
             backup.reconciled(tx)
     return Reconciliation(
         taken,
@@ -100,9 +97,3 @@ def _missing(copies: Iterable[tuple[str, int | None]]) -> Iterable[str]:
         path = local_path(url)
         if path is not None and not (path.is_file() and path.stat().st_size == size):
             yield url
-
-
-def _plan_again(tx: Transaction) -> None:
-    for one in productions.productions(tx):
-        if one.state in _OVER:
-            productions.set_production_state(tx, one.id, ProductionState.ACTIVE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog import control, find, planning, productions, status, work
+from catalog import control, find, planning, productions, status, withdrawal, work
 from catalog.audit import audit
 from catalog.invariants import violations
 from catalog.states import FileState, Kind, ProductionState
@@ -141,3 +141,16 @@ def test_an_output_is_not_retired(busy: World) -> None:
     busy.commit(lease, processed(lease, begun, A))
     with pytest.raises(UsageError, match="a production made"), busy.catalog.write() as tx:
         control.retire(tx, find.file(tx, "test", "pass1.A--a.root"), "not wanted")
+
+
+def test_a_bad_input_that_is_put_aside_holds_nothing_up_and_does_not_come_back(busy: World) -> None:
+    with busy.catalog.write() as tx:
+        b = find.file(tx, "test", "b.root")
+        withdrawal.invalidate(tx, b, "no beam")
+        productions.set_production_state(tx, pass1(busy).id, ProductionState.STALLED, why="b.root is bad")
+    with busy.catalog.write() as tx:
+        control.retire(tx, b, "go on without it")
+        one = productions.get(tx, "pass1")
+        assert (one.state, one.why) == (ProductionState.ACTIVE, None)
+        assert productions.add_dataset_inputs(tx, one.id, find.dataset(tx, "test", "raw").id) == 0
+        assert len(planning.inputs(tx, one.id)) == 2

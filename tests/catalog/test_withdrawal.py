@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from catalog import find, planning, productions, status, withdrawal
+from catalog import control, find, planning, productions, status, withdrawal
 from catalog.audit import audit
 from catalog.invariants import violations
 from catalog.states import FileState, JobState, Kind, ProductionState
@@ -148,3 +148,34 @@ def test_a_production_is_withdrawn_whole(done: World) -> None:
         gone = withdrawal.withdraw(tx, productions.get(tx, "pass1"), "wrong constants")
     assert len(gone.files) == 7
     assert sound(done) == (0, 0, 0)
+
+
+def test_a_production_over_withdrawn_files_takes_what_comes_instead(done: World) -> None:
+    with done.catalog.write() as tx:
+        raw, dataset = find.file(tx, "test", "pass1.A--merged-1"), find.dataset(tx, "test", "pass1.A")
+    second = done.produce([raw.id], name="pass2")
+    invalidate(done, raw.name)
+    with done.catalog.write() as tx:
+        productions.set_production_state(tx, second, ProductionState.STALLED, why="it was withdrawn")
+        assert productions.forget_withdrawn_inputs(tx, second, dataset.id) == 0, (
+            "nothing is there instead yet"
+        )
+    merge_a(done, *EVENTS)
+    with done.catalog.write() as tx:
+        productions.set_production_state(tx, number_of(done), ProductionState.COMPLETE)
+    with done.catalog.write() as tx:
+        assert productions.add_dataset_inputs(tx, second, dataset.id) == 1
+        assert productions.forget_withdrawn_inputs(tx, second, dataset.id) == 1
+        assert productions.forget_withdrawn_inputs(tx, second, dataset.id) == 0
+        (one,) = planning.inputs(tx, second)
+    assert (one.name, one.state) == ("test:pass1.A--merged-1", FileState.ON_DISK)
+
+
+def test_an_input_that_was_given_up_is_not_taken_again_when_its_output_goes(done: World) -> None:
+    with done.catalog.write() as tx:
+        control.retire(tx, find.file(tx, "test", "a.root"), "not wanted any more")
+        assert len(planning.inputs(tx, number_of(done))) == 3, "what it became stays"
+    invalidate(done, "pass1.A--a.root")
+    with done.catalog.read() as tx:
+        assert {one.name for one in planning.inputs(tx, number_of(done))} == {"test:b.root", "test:c.root"}
+    sound(done)

@@ -77,6 +77,9 @@ def test_a_cancelled_production_keeps_what_it_has_or_gives_it_back(
     assert seen(house, "op-cancelled")["state"] == "cancelled"
     house("audit", "op-cancelled")
     house("pause", "op-cancelled", code=2)
+    again = house("run", *tmp_path.glob("script/*.py"), code=5).out
+    assert "another name" in again
+    assert "retry" not in again
 
 
 def test_what_a_bad_file_went_into_is_made_again(house: House, raw: list[Path]) -> None:
@@ -144,3 +147,38 @@ def test_a_rehearsal_changes_nothing(house: House, raw: list[Path]) -> None:
     ):
         house(*words, "--dry-run")
     assert (house("status", "op-dry", "--json").json, tree_of(house.home / "pool").keys()) == before
+
+
+def test_a_production_over_outputs_takes_those_that_come_instead(house: House, raw: list[Path]) -> None:
+    house.run(Production(name="op-first", input=list(raw), scope="op"))
+    second = Production(name="op-second", input="op:op-first.all", scope="op")
+    house.run(second)
+    (merged,) = house.files("op:op-first.all")
+    house("invalidate", merged["name"], "--why", "odd", "--yes")
+    assert house.watch("op-first")["state"] == "complete"
+    facts = house.watch("op-second")
+    assert facts["state"] == "stalled"
+    assert "odd; when it is made again, run this production's script again" in " ".join(facts["reasons"])
+    house.run(second)
+    facts = house.watch("op-second")
+    assert (facts["state"], facts["files_in"], facts["events_in"]) == ("complete", 1, 800)
+    assert sorted(identities(house.paths("op:op-second.all"))) == sorted(identities(raw))
+    assert "verdict: the books close" in house("audit", "op-second", "--deep").out
+
+
+def test_a_paused_production_stays_so_when_its_dataset_grows(
+    house: House, tmp_path: Path, raw: list[Path]
+) -> None:
+    late = [one.rename(tmp_path / f"late_{one.name}") for one in raw[:2]]
+    house("declare", "op:late", late[0])
+    gate = tmp_path / "gate"
+    text = GATED.format(gate=str(gate), name="op-late", inputs="op:late")
+    script = house.scripted(tmp_path / "script", text)
+    house.submit(*script)
+    house("pause", "op-late", "--why", "night")
+    house("declare", "op:late", late[1])
+    house.submit(*script)
+    assert (seen(house, "op-late")["state"], seen(house, "op-late")["reasons"]) == ("paused", ["night"])
+    gate.touch()
+    house("resume", "op-late")
+    assert house.watch("op-late")["events_in"] == 400
