@@ -118,10 +118,10 @@ def open_rntuple(file: Any, key: str, path: str) -> tuple[TreeInfo, TreeReader]:
     from grid.rootio.source import TreeInfo
 
     ntuple = file[key]
+    _test_page_lists(ntuple)
     schema = _Schema(ntuple)
     entries = int(ntuple.num_entries)
-    starts = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries]
-    edges = np.asarray([*starts, entries] if starts else [0], dtype=np.int64)
+    edges = _edges(ntuple, entries)
     shown = {record.source_field_id for record in schema.fields}
     reader, refused = TreeReader(), []
     for number in schema.top:
@@ -135,6 +135,27 @@ def open_rntuple(file: Any, key: str, path: str) -> tuple[TreeInfo, TreeReader]:
         reader.readers[found.name] = BranchReader(found, decoder, edges, decoder.unpacked())
     title = str(ntuple.ntuple.header.ntuple_description or "")
     return TreeInfo(path, "RNTuple", entries, title, reader.branches, tuple(refused)), reader
+
+
+def _test_page_lists(ntuple: Any) -> None:
+    """Hold the lists of pages against their checksums; uproot does so for header and footer only."""
+    import xxhash
+
+    for group in ntuple.footer.cluster_group_records:
+        link = group.page_list_link
+        chunk, _ = ntuple.read_locator(link.locator, link.env_uncomp_size)
+        data = bytes(chunk.raw_data)
+        if xxhash.xxh3_64_intdigest(data[:-8]) != int.from_bytes(data[-8:], "little"):
+            raise CorruptFile(f"the xxh3 of a list of pages at {link.locator.offset} does not match")
+
+
+def _edges(ntuple: Any, entries: int) -> NDArray[np.int64]:
+    """Return the first entry of each cluster, and the end of the last."""
+    starts = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries]
+    edges = np.asarray([*starts, entries] if starts else [0], dtype=np.int64)
+    if edges[0] != 0 or edges[-1] != entries or (np.diff(edges) < 0).any():
+        raise CorruptFile(f"its clusters don't hold its {entries} entries")
+    return edges
 
 
 def _columns(schema: _Schema, field: int, shape: tuple[int, ...], jagged: int) -> tuple[int, ...]:
