@@ -14,11 +14,12 @@ from sqlalchemy import delete, func, insert, select
 
 from catalog import dialects
 from catalog.batches import ROWS, batches
-from catalog.engine import Catalog, create, now, shown
+from catalog.engine import Catalog, create, now
 from catalog.invariants import violations
 from catalog.schema import metadata
 from catalog.schema_work import counter
 from sitecfg.errors import LedgerError, OutputExists
+from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +94,7 @@ def restore(source: Path, url: str) -> Backup:
         with Catalog.open(url) as target, target.write() as out:
             if any(_counts(out).values()):
                 raise OutputExists(
-                    "there is a catalog already", where=shown(url), todo="restore to a fresh place"
+                    "there is a catalog already", where=hide_secrets(url), todo="restore to a fresh place"
                 )
             out.execute(delete(counter))
             rows = _copy(tx, out)
@@ -113,7 +114,7 @@ def check(source: Catalog) -> list[Finding]:
         if damage:
             raise LedgerError(
                 f"the database is damaged: {'; '.join(damage[:3])}",
-                where=source.engine.url.render_as_string(),
+                where=hide_secrets(source.engine.url.render_as_string()),
                 todo="restore a backup: grid catalog restore",
             )
         return violations(tx)

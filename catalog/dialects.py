@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from sitecfg.errors import DatabaseUnreachable, LedgerError, NoSpace
+from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def translate(engine: Engine) -> None:
         error = context.sqlalchemy_exception
         if not isinstance(error, DatabaseError) or isinstance(error, IntegrityError):
             return
-        where = engine.url.render_as_string()
+        where = hide_secrets(engine.url.render_as_string())
         reason = " ".join(str(error.orig).split())
         if "full" in reason or "No space left" in reason:
             raise NoSpace(

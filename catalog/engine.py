@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from catalog import dialects, revision
 from sitecfg.errors import ConfigError, NotFound
+from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ class Catalog:
         catalog = cls(_engine(url), clock=clock)
         try:
             with catalog.read() as tx:
-                revision.check(tx, shown(url))
+                revision.check(tx, hide_secrets(url))
         except BaseException:
             catalog.close()
             raise
@@ -169,16 +170,18 @@ def create(url: str) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     with Catalog(_engine(url)) as catalog, catalog.write() as tx:
-        revision.upgrade(tx, shown(url))
+        revision.upgrade(tx, hide_secrets(url))
 
 
 def sqlite_path(url: str) -> Path | None:
     """Return the file of a SQLite catalog; None when `url` names a database server."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise ConfigError(
-            "this is no database URL", where=url, todo="write sqlite:////absolute/path/catalog.sqlite"
+            "this is no database URL",
+            where=hide_secrets(url),
+            todo="write sqlite:////absolute/path/catalog.sqlite",
         ) from error
     if parsed.get_backend_name() != "sqlite":
         return None
@@ -189,26 +192,21 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
-def shown(url: str) -> str:
-    """Return a database URL without its password, for people to see."""
-    return make_url(url).render_as_string(hide_password=True)
-
-
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the driver of this database is not installed: {error}",
-            where=shown(url),
+            where=hide_secrets(url),
             todo="for PostgreSQL: pip install 'mdcgrid[postgres]', and begin the URL with postgresql+psycopg://",
         ) from error
     except (ArgumentError, NoSuchModuleError) as error:
-        raise ConfigError(f"this database can't be used: {error}", where=shown(url)) from error
+        raise ConfigError(f"this database can't be used: {error}", where=hide_secrets(url)) from error
     if engine.dialect.name not in dialects.CLOCKS:
         raise ConfigError(
             f"the catalog can't be kept in {engine.dialect.name}",
-            where=shown(url),
+            where=hide_secrets(url),
             todo="use sqlite or postgresql",
         )
     dialects.configure(engine, busy_s=BUSY_S)

@@ -97,15 +97,26 @@ def test_a_catalog_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", ["nonsense", "sqlite://", "oracle://host/db", "mysql+nothing://x/y"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "nonsense",
+        "sqlite://",
+        "oracle://host/db",
+        "mysql+nothing://x/y",
+        "postgresql://me:geheim@host:port/db",
+    ],
+)
 def test_urls_that_make_no_sense_are_named(wrong: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         Catalog.open(wrong)
+    assert "geheim" not in str(caught.value)
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+@pytest.mark.parametrize("secret", ["somebody:geheim@127.0.0.1:1/c", "127.0.0.1:1/c?user=me&password=geheim"])
+def test_a_server_that_does_not_answer_is_named_without_its_password(secret: str) -> None:
     with pytest.raises(DatabaseUnreachable, match="does not answer") as caught:
-        Catalog.open("postgresql+psycopg://somebody:geheim@127.0.0.1:1/catalog")
+        Catalog.open(f"postgresql+psycopg://{secret}")
     assert "geheim" not in str(caught.value)
 
 
