@@ -100,10 +100,12 @@ def restore(source: Path, url: str) -> Backup:
             rows = _copy(tx, out)
             dialects.continue_numbers(out, metadata)
             taken = restored_at(out)
-    if taken is None:
-        raise LedgerError(
-            "this catalog is no backup", where=str(source), todo="take one: grid catalog backup"
-        )
+            if (
+                taken is None
+            ):  # raised in here, so that nothing stays of what the sweeper would take for the truth
+                raise LedgerError(
+                    "this catalog is no backup", where=str(source), todo="take one: grid catalog backup"
+                )
     return Backup(taken, rows)
 
 

@@ -99,9 +99,13 @@ def test_nothing_is_overwritten(half: World, url: str, sqlite: SQLite, tmp_path:
 
 
 def test_a_catalog_in_use_is_no_backup(half: World, sqlite: SQLite, tmp_path: Path) -> None:
-    place = sqlite.catalog()
+    place, target = sqlite.catalog(), sqlite.empty()
+    with Catalog.open(place) as used, used.write() as tx:
+        files.add_dataset(tx, "test", "raw", "raw")
     with pytest.raises(LedgerError, match="no backup"):
-        backup.restore(Path(place.removeprefix("sqlite:///")), sqlite.empty())
+        backup.restore(Path(place.removeprefix("sqlite:///")), target)
+    with Catalog.open(target) as refused:
+        assert not any(rows(refused).values()), "no farm may take it for the truth"
 
 
 def test_a_damaged_backup_is_found(half: World, tmp_path: Path) -> None:
