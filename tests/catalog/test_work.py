@@ -84,6 +84,21 @@ def test_an_old_claim_or_a_forged_epoch_opens_nothing(world: World) -> None:
         world.fail(forged, "payload")
 
 
+def test_another_start_token_opens_nothing(world: World) -> None:
+    """Dask may start one task twice: both copies know the epoch, and only one of them began it."""
+    world.declare(["a.root"])
+    lease, _ = world.start()
+    other = Lease(lease.job, lease.epoch, uuid4().hex)
+    with world.catalog.write() as tx:
+        assert work.renew(tx, [other], lease_s=LEASE_S).lost == (other,)
+    with pytest.raises(StaleLease):
+        world.commit(other, result())
+    with pytest.raises(StaleLease):
+        world.fail(other, "payload")
+    assert state(world, lease.job).state == JobState.LEASED
+    assert world.commit(lease, result()).state == JobState.DONE
+
+
 def test_a_repeated_commit_is_told_so_and_another_result_is_refused(world: World) -> None:
     world.declare(["a.root"])
     lease, _ = world.start()
