@@ -72,6 +72,17 @@ def test_an_input_that_changed_since_intake(pass1: Bench, inputs: list[Path]) ->
     assert pass1.pool() == []
 
 
+def test_an_input_that_was_replaced_by_another_sound_file(pass1: Bench, inputs: list[Path]) -> None:
+    task = pass1.next("process")
+    other = inputs[1].read_bytes()
+    with (
+        changed(inputs[0], lambda whole: whole.__setitem__(slice(None), other)),
+        pytest.raises(CorruptFile, match=r"sample_0000\.root"),
+    ):
+        task.run()
+    assert pass1.pool() == []
+
+
 def test_an_input_that_is_gone(pass1: Bench, tmp_path: Path) -> None:
     task = pass1.next("process")
     (source,) = task.spec["inputs"]
