@@ -21,6 +21,7 @@ from grid.farm.leases import Held
 from grid.farm.payload import Ended, Order
 from grid.farm.watchdog import Limits
 from sitecfg.errors import GatewayError, GridError, StaleLease
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,13 +56,16 @@ def run_attempt(job: int, epoch: int) -> None:
         return
     held = Held((job, epoch, runner), begun["lease_s"], asked, fence=node.site.lease.fence_fraction)
     node.keeper.hold(held)
+    reach("attempt.begun")
     try:
         try:
             ended = _run(node, held, begun)
         except Exception as error:  # noqa: BLE001 -- unreported, it would be tried again for ever
             _log.exception("job %d epoch %d could not be run", job, epoch)
             ended = _broken(in_words(error))
+        reach("attempt.ended")
         _report(node, held, ended)
+        reach("attempt.committed")
     except GridError as error:
         _log.warning("job %d epoch %d is left to its lease: %s", job, epoch, error)
     finally:

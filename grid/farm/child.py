@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.farm.following import bytes_moved
 from sitecfg.errors import GridError, LimitExceeded, NoSpace, NotFound, OutputError
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     import socket
@@ -50,6 +51,7 @@ def run(channel: socket.socket) -> int:
         text = json.dumps({"error": in_words(error).to_json()}, default=str)
     if os.getpid() != owner:
         return 1
+    reach("payload.done")
     sys.stdout.flush()
     sys.stderr.flush()
     channel.sendall(json.dumps({"io": bytes_moved("self")}).encode() + b"\n" + text.encode() + b"\n")

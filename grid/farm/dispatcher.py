@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from grid.farm.executors import DaskExecutor, LocalExecutor
 from grid.farm.window import batch, window
 from sitecfg.errors import GridError
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     import threading
@@ -88,6 +89,7 @@ def _serve(client: GatewayClient, executor: Executor, cell: str, name: str, stop
             stop.wait(AGAIN_S)
             continue
         if claims:
+            reach("dispatcher.claimed")
             executor.start(claims)
         _give_back(client, executor.wait(0.0))
 

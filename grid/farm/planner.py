@@ -10,6 +10,7 @@ from catalog import jobs, planning, productions, status, triggers
 from catalog.states import READABLE, FileState, JobState, Kind, ProductionState
 from grid.farm.plan import Fate, Input, Output, Plan, Standing, plan
 from grid.steps.recipe import Recipe
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,6 +119,8 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
                 priority=production.priority,
             )
         productions.set_production_state(tx, production.id, _STATES[answer.standing], why=_why(answer))
+        reach("plan.open")
+    reach("plan.durable")
 
 
 def _changes(answer: Plan, production: Production) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.outfile import output_error
 from sitecfg.errors import ClosureError
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,9 @@ def publish(
         )
     try:
         _make_durable(temp)
+        reach("output.durable")
         _name(temp, final)
+        reach("output.named")
         _sync_folder(final.parent)
     except OSError as error:
         raise output_error(error, final) from error

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from catalog import status, work
 from grid.farm.gateway import requests
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -78,6 +79,8 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
     while True:
         seen = bell.whispers
         claims = await asyncio.wrap_future(ledger.submit(call, ring=False, durable=False))
+        if claims:
+            reach("claim.durable")
         left = deadline - time.monotonic()
         gone = await request.is_disconnected()
         if gone and claims:
@@ -150,7 +153,14 @@ async def _renew(request: Request, body: requests.Renew) -> dict[str, Any]:
 async def _commit(request: Request, body: requests.Commit) -> dict[str, Any]:
     ledger: Ledger = request.app.state.ledger
     lease = work.Lease(body.job, body.epoch, body.runner)
-    ended = await asyncio.wrap_future(ledger.submit(lambda tx: work.commit(tx, lease, body.result)))
+
+    def call(tx: Transaction) -> work.Ended:
+        ended = work.commit(tx, lease, body.result)
+        reach("commit.open")
+        return ended
+
+    ended = await asyncio.wrap_future(ledger.submit(call))
+    reach("commit.durable")
     return {"state": ended.state, "repeated": ended.repeated}
 
 
