@@ -90,6 +90,11 @@ def restore(source: Path, url: str) -> Backup:
         The backup isn't one of this software.
     """
     with Catalog.open(f"sqlite:///{source.absolute()}") as copy, copy.read() as tx:
+        taken = restored_at(tx)
+        if taken is None:  # the sweeper would take it for the present truth
+            raise LedgerError(
+                "this catalog is no backup", where=str(source), todo="take one: grid catalog backup"
+            )
         create(url)
         with Catalog.open(url) as target, target.write() as out:
             if any(_counts(out).values()):
@@ -99,13 +104,6 @@ def restore(source: Path, url: str) -> Backup:
             out.execute(delete(counter))
             rows = _copy(tx, out)
             dialects.continue_numbers(out, metadata)
-            taken = restored_at(out)
-            if (
-                taken is None
-            ):  # raised in here, so that nothing stays of what the sweeper would take for the truth
-                raise LedgerError(
-                    "this catalog is no backup", where=str(source), todo="take one: grid catalog backup"
-                )
     return Backup(taken, rows)
 
 
