@@ -21,6 +21,7 @@ from sitecfg.errors import GridError
 from sitecfg.failures import Action, shipped
 from sitecfg.load import OTHER_VARIABLES
 from sitecfg.models import Site
+from sitecfg.points import POINTS
 from sitecfg.units import format_seconds
 
 if TYPE_CHECKING:
@@ -132,6 +133,13 @@ def promises() -> str:
     )
 
 
+def points() -> str:
+    """Return each point at which a process is held to be killed, and what is true there."""
+    return rows(
+        ("point", "where, and what is true there"), ((f"`{name}`", said) for name, said in POINTS.items())
+    )
+
+
 def is_model(it: Any) -> bool:
     """Whether an annotation is a section of settings."""
     return isinstance(it, type) and issubclass(it, BaseModel)
@@ -158,6 +166,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "exit-codes": exit_codes,
     "failures": failures,
+    "points": points,
     "promises": promises,
     "settings": settings,
     "variables": variables,
