@@ -18,7 +18,7 @@ from catalog.engine import Catalog, create, now
 from catalog.invariants import violations
 from catalog.schema import metadata
 from catalog.schema_work import counter
-from sitecfg.errors import LedgerError, OutputExists
+from sitecfg.errors import GridError, LedgerError, OutputError, OutputExists
 from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def backup(source: Catalog, target: Path) -> Backup:
     ------
     OutputExists
         There is a file already.
+    NoSpace, OutputError
+        The disk refuses.
     """
     if target.exists():
         raise OutputExists("there is a file already", where=str(target), todo="give the backup another name")
@@ -69,8 +71,16 @@ def backup(source: Catalog, target: Path) -> Backup:
         folder = os.open(target.absolute().parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
+    except GridError:
+        raise
     except FileExistsError as error:
         raise OutputExists("there is a file already", where=str(target)) from error
+    except OSError as error:
+        raise OutputError(
+            f"the backup can't get its name: {error.strerror}",
+            where=str(target),
+            todo="write it to a disk that knows hard links, and copy it from there",
+        ) from error
     finally:
         for left in part.parent.glob(f"{part.name}*"):
             left.unlink()
@@ -101,7 +111,6 @@ def restore(source: Path, url: str) -> Backup:
                 raise OutputExists(
                     "there is a catalog already", where=hide_secrets(url), todo="restore to a fresh place"
                 )
-            out.execute(delete(counter))
             rows = _copy(tx, out)
             dialects.continue_numbers(out, metadata)
     return Backup(taken, rows)

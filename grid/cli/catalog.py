@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from grid.cli import show
+from grid.cli.exit_codes import BROKEN
 from grid.cli.place import DryRun, Json, Place
 from sitecfg.errors import NotFound, UsageError
 
 __all__ = ["app"]
-
-#: The exit code of a catalog whose books don't close.
-BROKEN = 6
 
 app = typer.Typer(name="catalog", help="Back the catalog up, and bring it back.", no_args_is_help=True)
 
@@ -34,15 +32,15 @@ def backup(
 
     place = Place.of(context)
     if dry_run:
-        show.line(f"would copy {_shown(place)} to {file}")
+        _say({"from": _shown(place), "to": str(file)}, as_json, f"would copy {_shown(place)} to {file}")
         return
     with place.catalog() as catalog:
         done = copy(catalog, file)
-    _say({"file": str(file), "taken": done.taken, "rows": dict(done.rows)}, as_json)
-    if not as_json:
-        show.line(
-            f"{file}: {done.rows['file']:,} files, {done.rows['job']:,} jobs, {file.stat().st_size:,} bytes"
-        )
+    _say(
+        {"file": str(file), "taken": done.taken, "rows": dict(done.rows)},
+        as_json,
+        f"{file}: {done.rows['file']:,} files, {done.rows['job']:,} jobs, {file.stat().st_size:,} bytes",
+    )
 
 
 @app.command()
@@ -63,14 +61,16 @@ def restore(
     if running(Home(place.home)):
         raise UsageError("a farm runs here", where=str(place.home), todo="stop it first: grid down")
     if dry_run:
-        show.line(f"would fill {_shown(place)} from {file}")
+        _say({"from": str(file), "to": _shown(place)}, as_json, f"would fill {_shown(place)} from {file}")
         return
     Home(place.home).prepare()
     done = fill(file, place.settings().site.catalog.url)
-    _say({"file": str(file), "taken": done.taken, "rows": dict(done.rows)}, as_json)
-    if not as_json:
-        show.line(f"{done.rows['file']:,} files and {done.rows['job']:,} jobs are known again")
-        show.line("nothing in the pool is removed until you say: grid catalog reconcile")
+    _say(
+        {"file": str(file), "taken": done.taken, "rows": dict(done.rows)},
+        as_json,
+        f"{done.rows['file']:,} files and {done.rows['job']:,} jobs are known again",
+        "nothing in the pool is removed until you say: grid catalog reconcile",
+    )
 
 
 @app.command()
@@ -87,17 +87,17 @@ def reconcile(context: typer.Context, dry_run: DryRun = False, as_json: Json = F
     place = Place.of(context)
     with place.catalog() as catalog:
         found = compare(catalog, place.settings().site.pool.path, dry_run=dry_run)
-    _say(asdict(found), as_json)
-    if not as_json:
-        for name, count in found.again.items():
-            show.line(f"{name}: {count} files are not known, and are made again")
-        for name, count in found.unknown.items():
-            show.line(f"{name}: {count} files of a production that is not known: run its script again")
-        if found.unfinished:
-            show.line(f"{found.unfinished} files were never finished")
-        for url in found.missing:
-            show.line(f"! missing, or not as long as it should be: {url}")
-        show.line("would let the sweeper work again" if dry_run else "the sweeper works again")
+    lines = [
+        f"{name}: {count} files are not known, and are made again" for name, count in found.again.items()
+    ]
+    lines += [
+        f"{name}: {count} files of a production that is not known: run its script again"
+        for name, count in found.unknown.items()
+    ]
+    lines += [f"{found.unfinished} files were never finished"] * bool(found.unfinished)
+    lines += [f"! missing, or not as long as it should be: {url}" for url in found.missing]
+    lines.append("would let the sweeper work again" if dry_run else "the sweeper works again")
+    _say(asdict(found), as_json, *lines)
     if found.missing:
         raise typer.Exit(BROKEN)
 
@@ -118,11 +118,8 @@ def check(
     else:
         with Catalog.open(f"sqlite:///{file.absolute()}") as catalog:
             findings = [str(one) for one in look(catalog)]
-    _say({"findings": findings}, as_json)
-    if not as_json:
-        for one in findings:
-            show.line(f"! {one}")
-        show.line("the catalog is sound" if not findings else f"{len(findings)} things are wrong")
+    verdict = f"{len(findings)} things are wrong" if findings else "the catalog is sound"
+    _say({"findings": findings}, as_json, *(f"! {one}" for one in findings), verdict)
     if findings:
         raise typer.Exit(BROKEN)
 
@@ -133,6 +130,10 @@ def _shown(place: Place) -> str:
     return hide_secrets(place.settings().site.catalog.url)
 
 
-def _say(answer: dict[str, Any], as_json: bool) -> None:
+def _say(answer: dict[str, Any], as_json: bool, *lines: str) -> None:
+    """Give an answer to machines, or in lines to people."""
     if as_json:
         show.as_json(answer)
+        return
+    for line in lines:
+        show.line(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BAD_FILE", "DUPLICATES", "EXIT_CODES", "INTERRUPTED", "UNFINISHED"]
+__all__ = ["BAD_FILE", "BROKEN", "DUPLICATES", "EXIT_CODES", "INTERRUPTED", "UNFINISHED"]
 
 #: A file that was asked about can't be used.
 BAD_FILE = 3
@@ -10,6 +10,8 @@ BAD_FILE = 3
 DUPLICATES = 4
 #: An operator has to look at what is left.
 UNFINISHED = 5
+#: Books don't close, or what the catalog knows isn't there.
+BROKEN = 6
 #: Ctrl-C, or SIGINT from a batch system.
 INTERRUPTED = 130
 
@@ -21,7 +23,7 @@ EXIT_CODES = {
     BAD_FILE: "an input file is missing, corrupt or can't be carried",
     DUPLICATES: "the same event twice",
     UNFINISHED: "not finished: the user's code failed, or held jobs or bad files wait for an operator",
-    6: "the books of events don't close",
+    BROKEN: "the books of events don't close",
     7: "the ledger or its gateway refuses or can't be reached",
     8: "an output exists already or can't be written",
     9: "the installation is broken",

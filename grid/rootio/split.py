@@ -98,7 +98,9 @@ def split(
     recipe = recipe or SplitRecipe()
     if origin is None:
         origin = checksum_file(Path(source)).xxh3
-    with open_source(source) as raw, open_source(made or source) as opened:
+    with ExitStack() as stack:
+        raw = stack.enter_context(open_source(source))
+        opened = raw if made is None else stack.enter_context(open_source(made))
         return _Split(raw, opened, outputs, recipe, origin, record or {}, progress).run(process)
 
 
@@ -119,8 +121,10 @@ class _Split:
         raw_infos = find_event_trees(raw, recipe.event_trees, recipe.identity)
         self.streams = Streams(recipe.table, raw_infos, recipe.menu_prefix, raw.url)
         self.raw_entries = raw_infos[0].entries
-        self.known = None if raw.url == source.url else self._read_raw(raw, raw_infos)
-        infos = find_event_trees(source, recipe.event_trees, recipe.identity)
+        self.known = None if raw is source else self._read_raw(raw, raw_infos)
+        infos = raw_infos
+        if raw is not source:
+            infos = find_event_trees(source, recipe.event_trees, recipe.identity)
         self.identity = find_identity(source, infos, recipe.identity, origin)
         if set(outputs) != set(self.streams.names):
             raise UsageError(

@@ -7,6 +7,7 @@ prints stands in the attempt's log. There is no shell: words are passed as they 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -27,6 +28,7 @@ __all__ = ["Command", "at_fault", "run_program"]
 _LOOK_EVERY_S = 0.5
 #: What stands for the paths in a command line.
 _INPUT, _OUTPUT, _CONDITIONS = "{input}", "{output}", "{conditions}"
+_PLACES = re.compile("|".join(map(re.escape, (_INPUT, _OUTPUT, _CONDITIONS))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +144,8 @@ def at_fault(target: Path | None) -> Iterator[None]:
 
 
 def _filled(word: str, paths: dict[str, str]) -> str:
-    for name, path in paths.items():
-        word = word.replace(name, path)
-    return word
+    """Put the paths in, in one go: a path may itself hold what stands for another one."""
+    return _PLACES.sub(lambda place: paths[place[0]], word)
 
 
 def _mark(path: Path) -> tuple[int, int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from catalog.engine import Catalog
 from catalog.invariants import violations
 from catalog.schema import metadata
 from catalog.states import Kind
-from sitecfg.errors import LedgerError, OutputExists
+from sitecfg.errors import LedgerError, OutputError, OutputExists
 from tests.catalog.world import Clock, World, processed
 
 if TYPE_CHECKING:
@@ -96,6 +98,18 @@ def test_nothing_is_overwritten(half: World, url: str, sqlite: SQLite, tmp_path:
     with pytest.raises(OutputExists, match="fresh place"):
         backup.restore(tmp_path / "kept.sqlite", url)
     assert rows(half.catalog) == before
+
+
+def test_a_disk_without_hard_links_is_named(
+    half: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(OutputError, match="hard links"):
+        backup.backup(half.catalog, tmp_path / "kept.sqlite")
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 def test_a_catalog_in_use_is_no_backup(half: World, sqlite: SQLite, tmp_path: Path) -> None:

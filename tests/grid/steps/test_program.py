@@ -10,6 +10,7 @@ import pytest
 import uproot
 
 from grid import Command, Production
+from grid.steps.program import run_program
 from sitecfg.errors import UsageError, UserCodeError
 from tests.grid.house import expected_streams, fired, identities, record
 from tests.grid.steps.conftest import STREAMS, TABLE
@@ -106,6 +107,13 @@ def test_a_program_that_breaks_a_rule_is_told_so(
     with pytest.raises(UserCodeError, match=said):
         task.run()
     assert bench.pool() == []
+
+
+def test_a_path_may_hold_what_stands_for_another(tmp_path: Path) -> None:
+    source, target = tmp_path / "{output}.root", tmp_path / "out.root"
+    source.write_bytes(b"what it reads")
+    run_program(("cp", "{input}", "{output}"), source, target, progress=lambda _done, _total: None)
+    assert target.read_bytes() == b"what it reads"
 
 
 def test_a_file_that_is_none_is_refused(bench: Bench, inputs: list[Path]) -> None:
