@@ -1,0 +1,200 @@
+"""A home, a production of many small jobs, the command that runs it, and looks at both from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from catalog.engine import Catalog
+from grid.farm.home import Home, read_state
+from grid.farm.sweeper import Sweeper
+from grid.mock.sample import make_sample
+from tests.grid.chaos.auditor import Case, audit
+from tests.grid.chaos.sql import Sql
+from tests.grid.farm.conftest import alive, processes_of
+from tests.grid.house import SETTINGS, House, until
+from tests.grid.scene import COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+STREAMS = {
+    "MUON": ["HLT_Mu17_v3", "HLT_IsoMu24_v5"],
+    "JET": ["HLT_PFJet80_v4"],
+    "MET": ["HLT_PFMET120_v6", "HLT_DoubleMu8_v2"],
+}
+#: With `gate`, a call of the user's code waits for that file; without, for nothing.
+SCRIPT = """
+import time
+from pathlib import Path
+
+from grid import Production
+from grid.trigger import TriggerTable
+
+GATE = {gate!r}
+
+def with_muons(events, conditions):
+    while GATE and not Path(GATE).exists():
+        time.sleep(0.02)
+    return events[events.nMuon > 0]
+
+production = Production(
+    name="chaos",
+    input={inputs!r},
+    process=with_muons,
+    split=TriggerTable("PHYSICS", 1, {streams!r}),
+    scope="cdf",
+)
+"""
+#: Three outputs make a merged file, so that a production has many merges.
+MERGES = """
+[merge]
+max_inputs = 3
+"""
+#: How long anything may take on a busy machine, seconds.
+PATIENCE_S = 90.0
+#: How long a whole production may take there, with all that happens to it.
+LONG_S = 280.0
+
+
+def with_muons(event: Mapping[str, Any]) -> bool:
+    """What the script's code keeps, said again."""
+    return bool(event["nMuon"] > 0)
+
+
+class Stage:
+    """A production of ``files`` raw files: so many intakes and process jobs, and as many merges with three streams.
+
+    Parameters
+    ----------
+    folder
+        Where everything lies.
+    url
+        The catalog's; a SQLite file in the home if not given.
+    files, events
+        How many raw files, and how many events in each.
+    lease_s
+        How long leases last.
+    gated
+        Whether the user's code waits until :meth:`open_gate`.
+    more
+        Further settings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str | None = None,
+        *,
+        files: int,
+        events: int = 40,
+        lease_s: float = 4,
+        gated: bool = False,
+        more: str = "",
+    ) -> None:
+        self.home = Home(folder / "home")
+        self.home.prepare()
+        self.url = url or f"sqlite:///{self.home.catalog}"
+        self.sql = Sql(self.url)
+        settings = SETTINGS.replace('seconds = "6 s"', f'seconds = "{lease_s} s"')
+        self.home.settings.write_text(f'{settings}\n[catalog]\nurl = "{self.url}"\n{MERGES}{more}')
+        self.house = House(self.home.root)
+        self.inputs = [one.path for one in make_sample(folder / "raw", files=files, events=events, seed=11)]
+        self.lease_s = lease_s
+        self._gate = folder / "gate"
+        self.script = folder / "script.py"
+        self.script.write_text(
+            SCRIPT.format(
+                gate=str(self._gate) if gated else "",
+                inputs=[str(one) for one in self.inputs],
+                streams=STREAMS,
+            )
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """The command, as a shell starts it; nothing of it is left afterwards."""
+        child = subprocess.Popen(
+            [COMMAND, "--home", self.home.root, "run", self.script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            for process in processes_of(self.home):
+                process.kill()
+
+    def open_gate(self) -> None:
+        self._gate.touch()
+
+    def finish(self, child: subprocess.Popen[str]) -> str:
+        """Wait for the command's good end, which nobody helps to reach, and have the books audited."""
+        out, _ = child.communicate(timeout=LONG_S)
+        assert child.returncode == 0, out
+        until(lambda: not processes_of(self.home), PATIENCE_S)
+        self.sweep()
+        assert audit(self.case()) == []
+        return out
+
+    def sweep(self) -> None:
+        """Sweep once, as long after the last lease as it takes."""
+        with Catalog.open(self.url) as catalog:
+            Sweeper(self.home.pool, age_s=0.0).step(catalog)
+
+    def case(self) -> Case:
+        """What the auditor is told."""
+        return Case(
+            self.sql,
+            "chaos",
+            self.home.pool,
+            self.inputs,
+            STREAMS,
+            kept=with_muons,
+            columns=["nMuon"],
+        )
+
+    def done(self) -> int:
+        """How many jobs are done."""
+        if not self.home.catalog.exists() and self.url.startswith("sqlite"):
+            return 0
+        ((count,),) = self.sql.rows("SELECT count(*) FROM job WHERE state = 'done'")
+        return int(count)
+
+    def pid(self, name: str) -> int:
+        """The number of one of the farm's processes, as soon as it has one that lives."""
+
+        def find() -> int | None:
+            state = read_state(self.home.farm)
+            if state is None or state["stopped"]:
+                return None
+            number: int | None = (
+                state["pid"] if name == "supervisor" else state["children"].get(name, {}).get("pid")
+            )
+            return number if number and alive(number) else None
+
+        return int(until(find, PATIENCE_S))
+
+    def payloads(self, worker: str) -> dict[int, tuple[int, int]]:
+        """The payloads that a worker has at this moment: job and epoch by process number."""
+        found = {}
+        try:
+            for process in psutil.Process(self.pid(worker)).children(recursive=True):
+                place = process.cwd()
+                if str(self.home.scratch) in place:
+                    job, epoch, _ = place.rsplit("/", 1)[1].split(".")
+                    found[process.pid] = int(job), int(epoch)
+        except (psutil.NoSuchProcess, ValueError):
+            return {}  # it has just ended
+        return found
