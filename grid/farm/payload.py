@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.farm import forkserver
 from grid.farm.following import Follower, last_lines
+from grid.steps.program import signal_name
 from sitecfg.errors import GridError, PayloadDied, from_json
 from sitecfg.units import format_bytes
 
@@ -268,9 +269,8 @@ def _reason(seen: Follower, order: Order, peak: int) -> tuple[GridError, str]:
         text = f"it left with exit code {code} and without a result; {used}"
         todo = "a step must return; sys.exit and os._exit lose its work"
         return PayloadDied(text, where=order.mark, todo=todo, exit_code=code, **facts), "payload"
-    number = signal.Signals(-code)
-    text = f"it was killed by signal {-code} ({number.name}, {signal.strsignal(number)}); {used}"
-    failure = "killed" if number in _FROM_OUTSIDE else "payload"
+    text = f"it was killed by signal {-code} ({signal_name(-code)}, {signal.strsignal(-code)}); {used}"
+    failure = "killed" if -code in _FROM_OUTSIDE else "payload"
     return PayloadDied(text, where=order.mark, signal=-code, **facts), failure
 
 

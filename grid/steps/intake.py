@@ -29,10 +29,11 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     from grid.rootio.facts import file_facts
     from grid.rootio.verify import verify
     from grid.storage.fetch import local_copy
+    from grid.storage.steady import untouched
 
     (source,) = spec["inputs"]
     here = spec["attempt"]
-    with local_copy(source["urls"][0], Path(here["scratch"]), progress) as path:
+    with local_copy(source["urls"][0], Path(here["scratch"]), progress) as path, untouched(path):
         checked = verify(path, progress=progress)
         facts = file_facts(
             path,

@@ -36,6 +36,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     """
     from grid.rootio.merge import MergeOptions, merge
     from grid.storage.fetch import local_copy
+    from grid.storage.steady import untouched
 
     recipe = Recipe.from_json(spec["recipe"])
     here = spec["attempt"]
@@ -51,6 +52,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         paths = []
         for one in spec["inputs"]:
             path = stack.enter_context(local_copy(one["urls"][0], Path(here["scratch"]), progress))
+            stack.enter_context(untouched(path))
             check_bytes(path, one, where=one["urls"][0])
             paths.append(path)
         report = merge(

@@ -35,6 +35,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     from grid.rootio.split import SplitRecipe, split
     from grid.steps.conditions import load_conditions
     from grid.storage.fetch import local_copy
+    from grid.storage.steady import untouched
     from grid.trigger import TriggerTable
 
     recipe = Recipe.from_json(spec["recipe"])
@@ -62,8 +63,9 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         for stream in spec["streams"]
     }
     with (
-        local_copy(source["urls"][0], Path(here["scratch"]), progress) as path,
         targets.undone_on_error(),
+        local_copy(source["urls"][0], Path(here["scratch"]), progress) as path,
+        untouched(path),
     ):
         check_bytes(path, source, where=source["urls"][0])
         made = _made(recipe, path, here, progress)

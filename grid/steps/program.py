@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from grid.storage.steady import mark
 from sitecfg.errors import InputError, UsageError, UserCodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Command", "at_fault", "run_program"]
+__all__ = ["Command", "at_fault", "run_program", "signal_name"]
 
 #: Seconds between two looks at what the program has written.
 _LOOK_EVERY_S = 0.5
@@ -103,25 +104,38 @@ def run_program(
             todo="install it at this site, or give its absolute path",
         )
     target.unlink(missing_ok=True)
-    before = _mark(source)
-    with subprocess.Popen([program, *filled[1:]], stdin=subprocess.DEVNULL) as process:
-        while True:
-            try:
-                code = process.wait(_LOOK_EVERY_S)
-            except subprocess.TimeoutExpired:
-                written = _size(target) + os.fstat(1).st_size
-                progress(written, written + 1)
-            else:
-                break
-    if _mark(source) != before:
+    before = mark(source)
+    code = _end_of([program, *filled[1:]], target, where, progress)
+    if not source.exists() or mark(source) != before:
         raise UserCodeError(
-            "the program wrote to its input", where=where, todo="have the file checked: grid audit --deep"
+            "the program wrote to its input, or removed it",
+            where=where,
+            todo="have the file checked: grid audit --deep",
         )
     if code:
-        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        ended = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         raise UserCodeError(f"the program {ended}", where=where, todo="see its last lines in the log")
     if not target.is_file():
         raise UserCodeError(f"the program made no file {target.name}", where=where)
+
+
+def _end_of(words: list[str], target: Path, where: str, progress: Callable[[int, int], None]) -> int:
+    """Start a program, tell progress while it lives, and return how it ended."""
+    try:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    except (OSError, ValueError) as error:
+        raise UserCodeError(
+            f"the program can't be started: {error}",
+            where=where,
+            todo="give a binary for this machine, or a script whose first line names its interpreter",
+        ) from error
+    with process:
+        while True:
+            try:
+                return process.wait(_LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                written = _size(target) + os.fstat(1).st_size
+                progress(written, written + 1)
 
 
 @contextmanager
@@ -143,19 +157,21 @@ def at_fault(target: Path | None) -> Iterator[None]:
         ) from error
 
 
+def signal_name(number: int) -> str:
+    """Return what a signal is called; those between the real-time signals' first and last have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
 def _filled(word: str, paths: dict[str, str]) -> str:
     """Put the paths in, in one go: a path may itself hold what stands for another one."""
     return _PLACES.sub(lambda place: paths[place[0]], word)
 
 
-def _mark(path: Path) -> tuple[int, int, int]:
-    """Return what changes when somebody writes to a file."""
-    told = path.stat()
-    return told.st_ino, told.st_size, told.st_mtime_ns
-
-
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0

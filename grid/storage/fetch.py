@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,7 @@ def local_copy(url: str, scratch: Path, progress: Callable[[int, int], None] | N
     """
     path = local_path(url)
     if path is not None:
-        if not path.is_file():
-            raise MissingFile("no such file", where=url, todo="check the path and the mount")
+        _look(path, url)
         yield path
         return
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -64,9 +64,26 @@ def local_copy(url: str, scratch: Path, progress: Callable[[int, int], None] | N
 def copy_out(url: str, copy: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Copy the bytes of `url` to a new local file, whatever kind of address it is; raises as :func:`local_copy`."""
     path = local_path(url)
-    if path is not None and not path.is_file():
-        raise MissingFile("no such file", where=url, todo="check the path and the mount")
+    if path is not None:
+        _look(path, url)
     _fetch(path.absolute().as_uri() if path is not None else url, copy, progress)
+
+
+def _look(path: Path, url: str) -> None:
+    """Refuse what is no file that can be read: a folder, a pipe, a name that leads nowhere."""
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError as error:
+        raise MissingFile("no such file", where=url, todo="check the path and the mount") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MissingFile(
+            f"it can't be looked at: {reason}", where=url, todo="check the path and its permissions"
+        ) from error
+    if not regular:
+        raise MissingFile(
+            "it is no file, but a folder, a pipe or the like", where=url, todo="check the path and the mount"
+        )
 
 
 @contextmanager

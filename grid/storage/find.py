@@ -65,10 +65,15 @@ def _at_place(given: str, places: Mapping[str, str]) -> str:
 
 
 def _local(pattern: str) -> list[str]:
-    matches = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 -- it may be absolute
-    files = [Path(match) for match in matches if Path(match).is_file()]
-    if not files:
+    try:
+        matches = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207 -- it may be absolute
+        files = [Path(match) for match in matches if Path(match).is_file()]
         folder = Path(pattern).is_dir()
+    except OSError as error:
+        raise MissingFile(
+            f"it can't be looked at: {error.strerror}", where=pattern, todo="check it and its permissions"
+        ) from error
+    if not files:
         hint = f"name its files, such as {pattern}/*.root" if folder else "check it"
         raise MissingFile("no file has this name", where=pattern, todo=hint)
     # One spelling for one name: 'a/../x.root' is 'x.root'. A link keeps its name; its bytes tell what it is.

@@ -230,6 +230,20 @@ def changed(path: Path, change: Callable[[bytearray], Any]) -> Iterator[None]:
         path.write_bytes(whole)
 
 
+@contextlib.contextmanager
+def closed_to_me(path: Path) -> Iterator[None]:
+    """Let nobody read a file or enter a folder for a while, root neither."""
+    mode, user = path.stat().st_mode, os.geteuid()
+    path.chmod(0)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        path.chmod(mode)
+
+
 def flip(broken: bytearray) -> None:
     """Flip one bit in the middle."""
     broken[len(broken) // 2] ^= 1

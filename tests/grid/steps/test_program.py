@@ -129,6 +129,47 @@ def test_a_program_that_is_not_here(bench: Bench, inputs: list[Path]) -> None:
         task.run()
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("kill -40 $$", r"killed by SIGRTMIN\+6"),
+        ('rm "$1"', "wrote to its input, or removed it"),
+        ('cp "$1" copy; mv copy "$1"', "wrote to its input"),
+        ('mkdir "$2"', "made no file"),
+        ('mkfifo "$2"', "made no file"),
+        ('ln -s "$2" "$2"', "made no file"),
+        ('ln -s /dev/zero "$2"', "made no file"),
+    ],
+)
+def test_what_a_program_leaves_that_is_no_file_is_told_so(tmp_path: Path, line: str, said: str) -> None:
+    source, target = tmp_path / "a 'b' \"c\".root", tmp_path / "out.root"
+    source.write_bytes(b"what it reads")
+    words = ("sh", "-c", f"cd '{tmp_path}'; {line}", "reco", "{input}", "{output}")
+    with pytest.raises(UserCodeError, match=said) as caught:
+        run_program(words, source, target, progress=lambda _done, _total: None)
+    assert "{input}" not in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(0, "it is empty"), (50, "a header alone"), (3000, "should have")]
+)
+def test_a_file_that_a_program_left_unfinished(
+    bench: Bench, inputs: list[Path], size: int, said: str
+) -> None:
+    task = task_of(bench, Command(f'sh -c \'head -c {size} "$1" > "$2"\' reco {{input}} {{output}}'), inputs)
+    with pytest.raises(UserCodeError, match=f"can't be used: .*{said}"):
+        task.run()
+    assert bench.pool() == []
+
+
+def test_a_program_that_this_machine_can_not_run(tmp_path: Path) -> None:
+    broken = tmp_path / "reco"
+    broken.write_bytes(b"neither a binary nor a script")
+    broken.chmod(0o755)
+    with pytest.raises(UserCodeError, match=r"can't be started: .*Exec format error"):
+        run_program((str(broken),), broken, tmp_path / "out", progress=lambda _done, _total: None)
+
+
 def test_the_constants_are_a_file_for_a_program(bench: Bench, tmp_path: Path, inputs: list[Path]) -> None:
     constants = tmp_path / "constants.toml"
     constants.write_text("cut = 20\n")

@@ -13,9 +13,10 @@ import pytest
 
 from grid.storage.fetch import copy_out, local_copy, local_path
 from sitecfg.errors import GatewayUnreachable, MissingFile, NoSpace, TruncatedFile, UsageError
+from tests.grid.house import closed_to_me
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CONTENT = os.urandom(9_000_000)
 
@@ -82,6 +83,34 @@ def test_a_missing_file_says_so(server: str, tmp_path: Path) -> None:
     for address in (f"{server}/b.root", str(tmp_path / "b.root"), (tmp_path / "b.root").as_uri()):
         with pytest.raises(MissingFile), local_copy(address, tmp_path / "scratch"):
             pytest.fail("there is nothing to read")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Path.mkdir, "no file, but a folder"),
+        (os.mkfifo, "no file, but a folder, a pipe"),
+        (lambda path: path.symlink_to(path), "symbolic link"),
+        (lambda path: path.symlink_to("/dev/zero"), "no file"),
+        (lambda path: path.symlink_to("x" * 300), "too long"),
+    ],
+    ids=["folder", "pipe", "loop", "device", "name too long"],
+)
+def test_what_is_no_file_is_never_opened(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    path = tmp_path / "a.root"
+    make(path)
+    with pytest.raises(MissingFile, match=said) as caught, local_copy(path.as_uri(), tmp_path / "scratch"):
+        pytest.fail("there is nothing to read")
+    assert caught.value.where == path.as_uri()
+
+
+def test_a_folder_that_may_not_be_entered(folder: Path, tmp_path: Path) -> None:
+    with (
+        closed_to_me(folder),
+        pytest.raises(MissingFile, match="Permission denied"),
+        local_copy(str(folder / "a.root"), tmp_path),
+    ):
+        pytest.fail("it may not be read")
 
 
 def test_a_copy_that_ends_early_is_refused_and_removed(folder: Path, tmp_path: Path) -> None:

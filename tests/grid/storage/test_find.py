@@ -11,6 +11,7 @@ import pytest
 
 from grid.storage.find import find_files
 from sitecfg.errors import GatewayUnreachable, MissingFile, UsageError
+from tests.grid.house import closed_to_me
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,13 @@ def test_a_folder_or_nothing_is_told(folder: Path) -> None:
         find_files([folder / "deep"])
     with pytest.raises(MissingFile, match="no file has this name"):
         find_files([f"{folder}/c*.root"])
+
+
+def test_what_may_not_be_looked_at_is_told(folder: Path) -> None:
+    with closed_to_me(folder), pytest.raises(MissingFile, match="Permission denied"):
+        find_files([folder / "a1.root"])
+    with pytest.raises(MissingFile, match="too long"):
+        find_files([folder / ("x" * 300)])
 
 
 def test_a_remote_glob_is_asked_for(web: str) -> None:
