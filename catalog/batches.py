@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -21,3 +21,18 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while piece := list(islice(rest, size)):
         yield piece
+
+
+def rounds(items: Iterable[T], key: Callable[[T], Hashable]) -> Iterator[list[T]]:
+    """Give the items in lists, in order, none with two of one key."""
+    part: list[T] = []
+    keys: set[Hashable] = set()
+    for item in items:
+        this = key(item)
+        if this in keys:
+            yield part
+            part, keys = [], set()
+        part.append(item)
+        keys.add(this)
+    if part:
+        yield part

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import select
 
 from catalog.batches import IN_LIST, batches
+from catalog.given import ForRows
 from catalog.rows import Dataset, File
+from catalog.schema import RowId
 from catalog.schema_files import dataset as dataset_table
 from catalog.schema_files import file as file_table
 from catalog.schema_files import file_section, parentage, replica
@@ -18,7 +20,7 @@ from sitecfg.errors import NotFound
 from sitecfg.names import near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -31,10 +33,14 @@ _WITH_COPIES = select(*_FILE, replica.c.url).join_from(
     isouter=True,
 )
 _OLDEST_COPY = (replica.c.created, replica.c.url)
-_INPUTS = (
-    _WITH_COPIES.join(job_input, job_input.c.file == file_table.c.id)
-    .where(job_input.c.job == bindparam("the_job"))
-    .order_by(job_input.c.position, *_OLDEST_COPY)
+_INPUTS = ForRows(
+    lambda given: (
+        _WITH_COPIES.add_columns(job_input.c.job)
+        .join(job_input, job_input.c.file == file_table.c.id)
+        .join(given, given.c.job == job_input.c.job)
+        .order_by(job_input.c.job, job_input.c.position, *_OLDEST_COPY)
+    ),
+    job=RowId,
 )
 
 
@@ -120,7 +126,15 @@ def files_by_id(tx: Connection, ids: Iterable[int]) -> dict[int, File]:
 
 def inputs_of(tx: Connection, job: int) -> list[File]:
     """Return a job's input files in their order."""
-    return list(_fold(tx.execute(_INPUTS, {"the_job": job})))
+    return inputs_of_all(tx, [job]).get(job, [])
+
+
+def inputs_of_all(tx: Connection, jobs: Sequence[int]) -> dict[int, list[File]]:
+    """Return the input files of jobs, each in their order; a job without inputs is left out."""
+    rows = _INPUTS.run(tx, [{"job": job} for job in jobs])
+    return {
+        job: list(_fold([row[:-1] for row in group])) for job, group in groupby(rows, key=lambda row: row.job)
+    }
 
 
 def facts(tx: Connection, file_id: int) -> dict[str, Any]:
@@ -154,7 +168,7 @@ def _files(tx: Connection, where: ColumnElement[bool]) -> list[File]:
     return list(_fold(tx.execute(query)))
 
 
-def _fold(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[File]:
+def _fold(rows: Iterable[Sequence[Any]]) -> Iterator[File]:
     """Join the rows of one file, which differ in the URL only."""
     for _, group in groupby(rows, key=lambda row: row[0]):
         same = list(group)

@@ -1,12 +1,16 @@
 """The statements that every attempt runs, built once: building one costs more than running it.
 
-Parameters named ``the_...`` say which row is meant, those named ``new_...`` what it becomes.
+Parameters named ``the_...`` say which row is meant, those named ``new_...`` what it becomes; statements for many rows
+find both in the table ``given``.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from sqlalchemy import (
-    BindParameter,
+    JSON,
+    BigInteger,
     Double,
     Integer,
     String,
@@ -19,56 +23,126 @@ from sqlalchemy import (
     update,
 )
 
+from catalog.given import ForRows
 from catalog.schema import RowId
-from catalog.schema_work import attempt, job, job_spec, production
+from catalog.schema_work import attempt, job, job_spec
 from catalog.states import JobState, Outcome
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, FromClause
 
 _JOB, _EPOCH = bindparam("the_job", type_=RowId), bindparam("the_epoch", type_=Integer())
 _RUNNER = bindparam("the_runner", type_=String())
-_UNTIL: BindParameter[float] = bindparam("new_until", type_=Double())
+_RUN: dict[str, Any] = {"job": RowId, "epoch": Integer(), "runner": String()}
 
 _LEASED = job.c.state == JobState.LEASED
-#: The run still has its job: leased to it, or reaped and claimed by nobody since.
-_HELD = and_(
-    job.c.id == _JOB,
-    job.c.epoch == _EPOCH,
-    job.c.runner == _RUNNER,
-    or_(_LEASED, job.c.state == JobState.READY),
+
+
+def _held(given: FromClause) -> ColumnElement[bool]:
+    """Whether the run still has its job: leased to it, or reaped and claimed by nobody since."""
+    return and_(
+        job.c.id == given.c.job,
+        job.c.epoch == given.c.epoch,
+        job.c.runner == given.c.runner,
+        or_(_LEASED, job.c.state == JobState.READY),
+    )
+
+
+BEGIN = ForRows(
+    lambda given: (
+        update(job)
+        .where(job.c.id == given.c.job, job.c.epoch == given.c.epoch, _LEASED, job.c.runner.is_(None))
+        .values(runner=given.c.runner, worker=given.c.worker, lease_until=given.c.until)
+        .returning(job.c.id)
+    ),
+    **_RUN,
+    worker=String(),
+    until=Double(),
+)
+RENEW = ForRows(
+    lambda given: (
+        update(job).where(_held(given), _LEASED).values(lease_until=given.c.until).returning(job.c.id)
+    ),
+    **_RUN,
+    until=Double(),
+)
+REVIVE = ForRows(
+    lambda given: (
+        update(job)
+        .where(_held(given))
+        .values(state=JobState.LEASED, lease_until=given.c.until)
+        .returning(job.c.id, job.c.epoch)
+    ),
+    **_RUN,
+    until=Double(),
+)
+HELD = ForRows(lambda given: select(job.c.id, job.c.kind, job.c.production).where(_held(given)), **_RUN)
+#: For runs that hold their jobs: the caller has looked.
+END = ForRows(
+    lambda given: update(job).where(job.c.id == given.c.job).values(state=given.c.state, lease_until=None),
+    job=RowId,
+    state=String(),
+)
+FAIL = ForRows(
+    lambda given: (
+        update(job)
+        .where(_held(given))
+        .values(state=JobState.READY, lease_until=None, runner=None, worker=None, run_at=given.c.run_at)
+        .returning(job.c.id)
+    ),
+    **_RUN,
+    run_at=Double(),
 )
 
-BEGIN = (
-    update(job)
-    .where(job.c.id == _JOB, job.c.epoch == _EPOCH, _LEASED, job.c.runner.is_(None))
-    .values(runner=bindparam("new_runner"), worker=bindparam("new_worker"), lease_until=_UNTIL)
-    .returning(job.c.cell)
+_STARTED: dict[str, Any] = {
+    name: attempt.c[name].type for name in ("worker", "host", "pid", "started", "outcome")
+}
+STARTED = ForRows(
+    lambda given: insert(attempt).from_select(
+        ["job", "epoch", "runner", "cell", *_STARTED],
+        select(
+            given.c.job, given.c.epoch, given.c.runner, job.c.cell, *(given.c[name] for name in _STARTED)
+        ).join_from(given, job, job.c.id == given.c.job),
+    ),
+    **_RUN,
+    **_STARTED,
 )
-RENEW = update(job).where(_HELD, _LEASED).values(lease_until=_UNTIL)
-REVIVE = update(job).where(_HELD).values(state=JobState.LEASED, lease_until=_UNTIL)
-COMMIT = (
-    update(job)
-    .where(_HELD)
-    .values(state=JobState.DONE, lease_until=None)
-    .returning(job.c.kind, job.c.production)
+_ENDED: dict[str, Any] = {
+    "ended": Double(),
+    "outcome": String(),
+    "failure": String(),
+    "message": String(),
+    "digest": String(),
+    "notes": JSON(),
+    "cpu_s": Double(),
+    "wall_s": Double(),
+    "peak_rss": BigInteger(),
+    "bytes_in": BigInteger(),
+    "bytes_out": BigInteger(),
+}
+COMMITTED = ForRows(
+    lambda given: (
+        update(attempt)
+        .where(attempt.c.job == given.c.job, attempt.c.epoch == given.c.epoch)
+        .values({name: given.c[name] for name in _ENDED})
+    ),
+    job=RowId,
+    epoch=Integer(),
+    **_ENDED,
 )
-FAIL = (
-    update(job)
-    .where(_HELD)
-    .values(state=JobState.READY, lease_until=None, runner=None, worker=None, run_at=bindparam("new_run_at"))
-    .returning(job.c.kind)
-)
-
-STARTED = insert(attempt)
 #: Sets the columns that are given as parameters.
 ENDED = update(attempt).where(attempt.c.job == _JOB, attempt.c.epoch == _EPOCH)
 #: The same, unless the attempt's end is known already.
 ENDED_UNSEEN = ENDED.where(attempt.c.outcome == Outcome.RUNNING)
 SAID = update(job_spec).where(job_spec.c.job == _JOB)
 
-TASK = (
-    select(job.c.kind, job_spec.c.key, job_spec.c.spec, production.c.name, production.c.shared)
-    .join_from(job, job_spec, job_spec.c.job == job.c.id)
-    .join(production, production.c.id == job.c.production, isouter=True)
-    .where(job.c.id == _JOB)
+TASK = ForRows(
+    lambda given: (
+        select(job.c.id, job.c.kind, job.c.production, job_spec.c.key, job_spec.c.spec)
+        .join_from(given, job, job.c.id == given.c.job)
+        .join(job_spec, job_spec.c.job == job.c.id)
+    ),
+    job=RowId,
 )
 ATTEMPT = select(attempt.c.outcome, attempt.c.digest, attempt.c.failure, attempt.c.message).where(
     attempt.c.job == _JOB, attempt.c.epoch == _EPOCH, attempt.c.runner == _RUNNER

@@ -34,6 +34,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A run that begins a claim: where it runs, and for how many seconds its lease holds unless renewed."""
+
+    lease: Lease
+    host: str
+    worker: str
+    pid: int | None
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """What a run needs to know: the spec that all jobs of its kind share, its own, and its input files."""
 

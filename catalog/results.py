@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Number = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
 Adler32 = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 Xxh3 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Content = Annotated[str, Field(pattern="^([0-9a-f]{16}){1,2}$")]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Mask = Annotated[int, Field(ge=0, lt=2**64, strict=True)]
 
 
@@ -33,11 +35,11 @@ class _Reported(BaseModel):
 class Measured(_Reported):
     """What an attempt used: seconds and bytes."""
 
-    cpu_s: float | None = None
-    wall_s: float | None = None
-    peak_rss: int | None = None
-    bytes_in: int | None = None
-    bytes_out: int | None = None
+    cpu_s: Seconds | None = None
+    wall_s: Seconds | None = None
+    peak_rss: Size | None = None
+    bytes_in: Size | None = None
+    bytes_out: Size | None = None
 
 
 class _Counted(_Reported):
@@ -64,7 +66,7 @@ class Facts(_Written):
     """The facts of one input file."""
 
     menu: tuple[str, ...] = ()
-    menu_hash: str | None = None
+    menu_hash: Annotated[str, Field(max_length=64)] | None = None
     duplicates: Any = None
     record: dict[str, Any] | None = None
 

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select, update
 
-from catalog import effects, files, find, hot, results
+from catalog import files, find, hot, results
 from catalog.dialects import skip_locked
+from catalog.ending import commit, commit_all
 from catalog.engine import now
-from catalog.leases import Begun, Claim, Ended, Lease, Renewed
+from catalog.holding import as_row, attempt_of, extend, stale
+from catalog.leases import Begun, Claim, Ended, Lease, Renewed, Start
 from catalog.schema_work import job, production
+from catalog.starting import begin, begin_all
 from catalog.states import JobState, Outcome, ProductionState
-from sitecfg.errors import StaleLease
 from sitecfg.failures import Action, decide
 
 if TYPE_CHECKING:
@@ -39,9 +41,12 @@ __all__ = [
     "Ended",
     "Lease",
     "Renewed",
+    "Start",
     "begin",
+    "begin_all",
     "claim",
     "commit",
+    "commit_all",
     "fail",
     "give_back",
     "reap",
@@ -98,106 +103,11 @@ def claim(
     return [Claim(row.id, row.epoch, row.kind, row.production) for row in rows]
 
 
-def begin(
-    tx: Connection,
-    lease: Lease,
-    *,
-    host: str,
-    worker: str,
-    lease_s: float,
-    pid: int | None = None,
-) -> Begun:
-    """Bind a claim to one physical run by its start token, and say what there is to do.
-
-    Idempotent for the same start token. The first token wins: a second start of the same claim, such as one
-    that Dask makes by itself, is refused.
-
-    Raises
-    ------
-    StaleLease
-        Another run began this claim, or the claim ran out and the job was claimed again.
-    """
-    at = now(tx)
-    row = tx.execute(
-        hot.BEGIN,
-        {
-            **_key(lease, runner=False),
-            "new_runner": lease.runner,
-            "new_worker": worker,
-            "new_until": at + lease_s,
-        },
-    ).one_or_none()
-    if row is not None:
-        tx.execute(
-            hot.STARTED,
-            {
-                "job": lease.job,
-                "epoch": lease.epoch,
-                "runner": lease.runner,
-                "cell": row.cell,
-                "worker": worker,
-                "host": host,
-                "pid": pid,
-                "started": at,
-                "outcome": Outcome.RUNNING,
-            },
-        )
-    elif not _extend(tx, lease, at + lease_s):
-        raise _stale(lease, "it can't be begun")
-    task = tx.execute(hot.TASK, {"the_job": lease.job}).one()
-    spec = {**(task.shared or {}).get(task.kind, {}), **task.spec}
-    inputs = tuple(find.inputs_of(tx, lease.job))
-    return Begun(lease.job, lease.epoch, lease.runner, task.kind, task.name, task.key, spec, inputs)
-
-
 def renew(tx: Connection, leases: Iterable[Lease], *, lease_s: float) -> Renewed:
     """Extend leases to `lease_s` seconds from now; meant for all leases of a worker at once. Idempotent."""
-    until = now(tx) + lease_s
-    kept: list[Lease] = []
-    lost: list[Lease] = []
-    for lease in leases:
-        (kept if _extend(tx, lease, until) else lost).append(lease)
-    return Renewed(tuple(kept), tuple(lost))
-
-
-def commit(tx: Connection, lease: Lease, result: Mapping[str, Any]) -> Ended:
-    """Write the result of a run, its effects on files and books, and the end of the job, all at once.
-
-    Idempotent: the same run committing the same result again is told so. A result that shows an input to be
-    unusable (events twice, one file under two names) is kept too: the job is then held, and says why.
-
-    Raises
-    ------
-    StaleLease
-        The lease is another's now. The run deletes its own files, and only those.
-    ClosureError, OutputExists, UsageError
-        The result is refused; the transaction must be undone and the attempt be failed.
-    """
-    digest = results.digest(result)
-    row = tx.execute(hot.COMMIT, _key(lease)).one_or_none()
-    if row is None:
-        return _committed_before(tx, lease, digest)
-    verdict = effects.apply(tx, row.kind, row.production, lease, result)
-    reported = results.read(results.Report, result)
-    tx.execute(
-        hot.ENDED,
-        {
-            **_key(lease, runner=False),
-            "ended": now(tx),
-            "outcome": Outcome.REFUSED if verdict.failure else Outcome.DONE,
-            "failure": verdict.failure,
-            "message": verdict.why,
-            "digest": digest,
-            "notes": list(reported.notes),
-            **reported.measured.model_dump(),
-        },
-    )
-    if verdict.failure:
-        tx.execute(update(job).where(job.c.id == lease.job).values(state=JobState.HELD))
-    if verdict.failure or lease.epoch > 1:
-        tx.execute(hot.SAID, {"the_job": lease.job, "failure": verdict.failure, "why": verdict.why})
-    state = JobState.HELD if verdict.failure else JobState.DONE
-    return Ended(lease.job, state, verdict.failure, verdict.why)
+    asked = list(leases)
+    kept = extend(tx, asked, now(tx) + lease_s)
+    return Renewed(tuple(one for one in asked if one in kept), tuple(one for one in asked if one not in kept))
 
 
 def fail(
@@ -230,12 +140,12 @@ def fail(
         The lease is another's now.
     """
     at = now(tx)
-    if tx.execute(hot.FAIL, {**_key(lease), "new_run_at": at}).one_or_none() is None:
+    if not hot.FAIL.run(tx, [{**as_row(lease), "run_at": at}]).all():
         return _failed_before(tx, lease)
     tx.execute(
         hot.ENDED,
         {
-            **_key(lease, runner=False),
+            **attempt_of(lease),
             "ended": at,
             "outcome": Outcome.FAILED,
             "failure": failure,
@@ -306,22 +216,6 @@ def reap(tx: Connection) -> list[int]:
     return [row.id for row in reaped]
 
 
-def _key(lease: Lease, *, runner: bool = True) -> dict[str, Any]:
-    key = {"the_job": lease.job, "the_epoch": lease.epoch}
-    return {**key, "the_runner": lease.runner} if runner else key
-
-
-def _extend(tx: Connection, lease: Lease, until: float) -> bool:
-    key = {**_key(lease), "new_until": until}
-    if tx.execute(hot.RENEW, key).rowcount:
-        return True
-    if not tx.execute(hot.REVIVE, key).rowcount:
-        return False
-    back = {"outcome": Outcome.RUNNING, "ended": None, "failure": None}
-    tx.execute(hot.ENDED, {**_key(lease, runner=False), **back})
-    return True
-
-
 def _release(tx: Connection, who: ColumnElement[bool], failure: str | None) -> list[int]:
     at = now(tx)
     released = tx.execute(
@@ -352,27 +246,9 @@ def _quarantine(tx: Connection, number: int, message: str, blamed: str | None) -
         files.mark_bad(tx, one.id, message, job=number)
 
 
-def _committed_before(tx: Connection, lease: Lease, digest: str) -> Ended:
-    before = tx.execute(hot.ATTEMPT, _key(lease)).one_or_none()
-    if before is not None and before.digest == digest:
-        state = JobState.HELD if before.outcome == Outcome.REFUSED else JobState.DONE
-        return Ended(lease.job, state, before.failure, before.message, repeated=True)
-    raise _stale(lease, "its result can't be committed")
-
-
 def _failed_before(tx: Connection, lease: Lease) -> Ended:
-    before = tx.execute(hot.ATTEMPT, _key(lease)).one_or_none()
+    before = tx.execute(hot.ATTEMPT, {**attempt_of(lease), "the_runner": lease.runner}).one_or_none()
     if before is not None and before.outcome == Outcome.FAILED:
         row = tx.execute(select(job.c.state, job.c.run_at).where(job.c.id == lease.job)).one()
         return Ended(lease.job, row.state, before.failure, before.message, row.run_at, repeated=True)
-    raise _stale(lease, "its failure can't be recorded")
-
-
-def _stale(lease: Lease, what: str) -> StaleLease:
-    return StaleLease(
-        f"the lease of epoch {lease.epoch} is not held by this run any more: {what}",
-        where=f"job {lease.job}",
-        todo="stop, and remove only the files of this run",
-        job=lease.job,
-        epoch=lease.epoch,
-    )
+    raise stale(lease, "its failure can't be recorded")

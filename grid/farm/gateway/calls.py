@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from catalog.rows import File
     from grid.farm.gateway.bell import Bell
     from grid.farm.gateway.ledger import Ledger
+    from sitecfg.errors import GridError
     from sitecfg.models import Site
 
 __all__ = ["calls"]
@@ -95,20 +96,9 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
 async def _begin(request: Request, body: requests.Begin) -> dict[str, Any]:
     ledger: Ledger = request.app.state.ledger
     site: Site = request.app.state.site
-    begun = await asyncio.wrap_future(
-        ledger.submit(
-            lambda tx: work.begin(
-                tx,
-                work.Lease(body.job, body.epoch, body.runner),
-                host=body.host,
-                worker=body.worker,
-                pid=body.pid,
-                lease_s=site.lease.seconds,
-            ),
-            ring=False,
-            durable=False,
-        )
-    )
+    lease = work.Lease(body.job, body.epoch, body.runner)
+    start = work.Start(lease, body.host, body.worker, body.pid, site.lease.seconds)
+    begun = await asyncio.wrap_future(ledger.share(work.begin_all, start, ring=False, durable=False))
     limits = {
         "memory": site.workers.memory,
         "wall_s": site.workers.wall_time,
@@ -154,14 +144,17 @@ async def _commit(request: Request, body: requests.Commit) -> dict[str, Any]:
     ledger: Ledger = request.app.state.ledger
     lease = work.Lease(body.job, body.epoch, body.runner)
 
-    def call(tx: Transaction) -> work.Ended:
-        ended = work.commit(tx, lease, body.result)
-        reach("commit.open")
-        return ended
-
-    ended = await asyncio.wrap_future(ledger.submit(call))
+    ended = await asyncio.wrap_future(ledger.share(_commit_all, (lease, body.result)))
     reach("commit.durable")
     return {"state": ended.state, "repeated": ended.repeated}
+
+
+def _commit_all(
+    tx: Transaction, reported: list[tuple[work.Lease, dict[str, Any]]]
+) -> list[work.Ended | GridError]:
+    answers = work.commit_all(tx, reported)
+    reach("commit.open")
+    return answers
 
 
 async def _fail(request: Request, body: requests.Fail) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from catalog.engine import Catalog, Transaction
     from grid.farm.gateway.bell import Bell
 
 __all__ = ["Ledger"]
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 #: At most this many calls share a transaction, so that no call waits long for the others.
 GROUP = 64
@@ -23,8 +24,8 @@ GROUP = 64
 class Ledger:
     """Writes to the catalog, grouped. Thread-safe.
 
-    Each call has a savepoint of its own: what it raises undoes what it did, and nothing else. A call's answer is
-    given only when the transaction that holds it is durable.
+    Each call has a savepoint of its own: what it raises undoes what it did, and nothing else. Calls that are alike
+    may be done as one. A call's answer is given only when the transaction that holds it is durable.
 
     Parameters
     ----------
@@ -55,7 +56,29 @@ class Ledger:
         durable
             False for what may be forgotten if the power fails: whoever holds a lease on this machine dies with it.
         """
-        call = _Call(work, ring, durable)
+        return self.share(lambda tx, _: [work(tx)], None, ring=ring, durable=durable)
+
+    def share(
+        self,
+        work: Callable[[Transaction, list[Item]], Sequence[T | Exception]],
+        item: Item,
+        *,
+        ring: bool = True,
+        durable: bool = True,
+    ) -> Future[T]:
+        """Have `item` done by `work`, together with all others that wait for the very same `work`.
+
+        Parameters
+        ----------
+        work
+            Given the transaction and the items; answers for each, in their order, what comes of it. An answer that
+            is an exception is raised to that caller, and is no reason to undo the rest.
+        item
+            What this caller wants done.
+        ring, durable
+            As in :meth:`submit`.
+        """
+        call = _Call(work, item, ring, durable)
         self._calls.put(call)
         return call.answer
 
@@ -80,10 +103,13 @@ class Ledger:
             self._write(group)
 
     def _write(self, group: list[_Call]) -> None:
+        alike: dict[Any, list[_Call]] = {}
+        for call in group:
+            alike.setdefault(call.work, []).append(call)
         try:
             with self.catalog.write(durable=any(call.durable for call in group)) as tx:
-                for call in group:
-                    call.do(tx)
+                for calls in alike.values():
+                    _do(tx, calls)
         except Exception as error:  # noqa: BLE001 -- the transaction failed: each caller is told
             for call in group:
                 call.answer.set_exception(error)
@@ -94,24 +120,40 @@ class Ledger:
             self._bell.ring()
 
 
+def _do(tx: Transaction, calls: list[_Call]) -> None:
+    """Do calls of one `work`, and keep what comes of each until the transaction has ended."""
+    try:
+        with tx.begin_nested():
+            results = calls[0].work(tx, [call.item for call in calls])
+    except Exception as error:  # noqa: BLE001 -- it belongs to these callers, not to the others
+        if len(calls) == 1:
+            calls[0].result = error
+            return
+        # One of them broke it for all.
+        for call in calls:
+            _do(tx, [call])
+        return
+    for call, result in zip(calls, results, strict=True):
+        call.result = result
+
+
 class _Call:
-    def __init__(self, work: Callable[[Transaction], Any], ring: bool, durable: bool) -> None:
+    def __init__(
+        self,
+        work: Callable[[Transaction, list[Any]], Sequence[Any]],
+        item: Any,
+        ring: bool,
+        durable: bool,
+    ) -> None:
         self.answer: Future[Any] = Future()
+        self.work = work
+        self.item = item
         self.ring = ring
         self.durable = durable
-        self._work = work
-        self._result: Any = None
-        self._error: Exception | None = None
-
-    def do(self, tx: Transaction) -> None:
-        try:
-            with tx.begin_nested():
-                self._result = self._work(tx)
-        except Exception as error:  # noqa: BLE001 -- it belongs to the caller, not to the others
-            self._error = error
+        self.result: Any = None
 
     def tell(self) -> None:
-        if self._error is not None:
-            self.answer.set_exception(self._error)
+        if isinstance(self.result, Exception):
+            self.answer.set_exception(self.result)
         else:
-            self.answer.set_result(self._result)
+            self.answer.set_result(self.result)
