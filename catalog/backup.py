@@ -19,6 +19,7 @@ from catalog.invariants import violations
 from catalog.schema import metadata
 from catalog.schema_work import counter
 from sitecfg.errors import GridError, LedgerError, OutputError, OutputExists
+from sitecfg.points import reach
 from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
@@ -65,9 +66,12 @@ def backup(source: Catalog, target: Path) -> Backup:
             with copy.write() as out:
                 rows = _copy(tx, out)
                 _mark(out, taken)
+                reach("backup.open")
         with part.open("rb") as written:
             os.fsync(written.fileno())
+        reach("backup.durable")
         os.link(part, target)
+        reach("backup.named")
         folder = os.open(target.absolute().parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
@@ -113,6 +117,8 @@ def restore(source: Path, url: str) -> Backup:
                 )
             rows = _copy(tx, out)
             dialects.continue_numbers(out, metadata)
+            reach("restore.open")
+    reach("restore.durable")
     return Backup(taken, rows)
 
 

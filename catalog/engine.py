@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from catalog import dialects, revision
 from sitecfg.errors import ConfigError, NotFound
+from sitecfg.points import reach
 from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
@@ -169,8 +170,12 @@ def create(url: str) -> None:
     path = sqlite_path(url)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    with Catalog(_engine(url)) as catalog, catalog.write() as tx:
-        revision.upgrade(tx, hide_secrets(url))
+    with Catalog(_engine(url)) as catalog:
+        with catalog.write() as tx:
+            reach("tables.begun")
+            revision.upgrade(tx, hide_secrets(url))
+            reach("tables.open")
+        reach("tables.durable")
 
 
 def sqlite_path(url: str) -> Path | None:

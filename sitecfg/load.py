@@ -36,7 +36,7 @@ OTHER_VARIABLES: Final = MappingProxyType(
         "MDCGRID_SITE": "The site file, as `grid --site` names it",
         "MDCGRID_REAL_DATA": "For tests and examples: the folder with `root/` and real ROOT files in it",
         "MDCGRID_BENCH_SCALE": "For benchmarks: the size of their work, 1.0 for the full one",
-        "MDCGRID_STOP_AT": "For tests: hold the first process that reaches a point, `POINT:FOLDER`",
+        "MDCGRID_STOP_AT": "For tests: the folder that says at which points processes are held",
         "MDCGRID_PAYLOAD": "Set by the farm in the processes that run payloads; not for people",
     }
 )

@@ -39,3 +39,14 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print where processes were killed, and what came of it."""
+    from tests.grid.matrix import MATRIX
+
+    lines = MATRIX.lines()
+    if lines:
+        terminalreporter.section("crash points: who was killed while a process was held there")
+        for line in lines:
+            terminalreporter.write_line(line)

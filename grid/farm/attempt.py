@@ -63,7 +63,7 @@ def run_attempt(job: int, epoch: int) -> None:
         except Exception as error:  # noqa: BLE001 -- unreported, it would be tried again for ever
             _log.exception("job %d epoch %d could not be run", job, epoch)
             ended = _broken(in_words(error))
-        reach("attempt.ended")
+        reach(f"attempt.ended@{begun['kind']}")
         _report(node, held, ended)
         reach("attempt.committed")
     except GridError as error:

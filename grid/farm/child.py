@@ -6,6 +6,7 @@ It speaks over one socket, a line of JSON each: in comes ``{"kind", "spec", "scr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import hashlib
@@ -18,14 +19,16 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from grid.farm.following import bytes_moved
-from sitecfg.errors import GridError, LimitExceeded, NoSpace, NotFound, OutputError
+from sitecfg.errors import GridError, LimitExceeded, NoSpace, NotFound, OutputError, said_by
 from sitecfg.points import reach
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterable
 
 #: Seconds between two reports of progress.
 REPORT_EVERY = 0.05
@@ -35,8 +38,7 @@ def run(channel: socket.socket) -> int:
     """Run the step that the channel asks for and return the process's exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    printed = _open_streams()
     faulthandler.enable(sys.stderr)
     # A user's fork that runs on into our code must not answer in our name.
     owner = os.getpid()
@@ -46,16 +48,37 @@ def run(channel: socket.socket) -> int:
         answer = {"result": _step(order, channel)}
         text = json.dumps(answer, allow_nan=False)
     except BaseException as error:  # noqa: BLE001 -- told in full to who watches
+        _flush(printed)
+        printed = _open_streams()
         if not isinstance(error, GridError) or error.__cause__ is not None:
             traceback.print_exc()
         text = json.dumps({"error": in_words(error).to_json()}, default=str)
     if os.getpid() != owner:
         return 1
     reach("payload.done")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush(printed)
     channel.sendall(json.dumps({"io": bytes_moved("self")}).encode() + b"\n" + text.encode() + b"\n")
     return 0
+
+
+def _open_streams() -> tuple[TextIO, TextIO]:
+    """Give this process a stdout and a stderr; the user's code may have closed or replaced those it had."""
+    sys.stdout, sys.stderr = _open_stream(1), _open_stream(2)
+    return sys.stdout, sys.stderr
+
+
+def _open_stream(number: int) -> TextIO:
+    try:
+        return open(number, "w", buffering=1, errors="backslashreplace", closefd=False)
+    except OSError:
+        return Path(os.devnull).open("w")  # noqa: SIM115
+
+
+def _flush(streams: Iterable[TextIO]) -> None:
+    for stream in streams:
+        # The user's code closed it: then nothing waits in it.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _step(order: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
@@ -72,6 +95,7 @@ def _step(order: dict[str, Any], channel: socket.socket) -> dict[str, Any]:
         step = None
     if step is None or not hasattr(step, "run"):
         raise NotFound("this release has no such step", where=kind, todo="run the same release everywhere")
+    reach(f"payload.begun@{kind}")
     result = step.run(order["spec"], _Progress(channel))
     if not isinstance(result, dict):
         msg = f"the step returned {type(result).__name__}, not a dictionary"
@@ -105,7 +129,7 @@ class _Progress:
 
 def in_words(error: BaseException) -> GridError:
     """Return any error as one of ours; what nobody foresaw becomes the root of the tree, ``internal``."""
-    what = f"{type(error).__name__}: {error}"
+    what = f"{type(error).__name__}: {said_by(error)}"
     match error:
         case GridError():
             return error

@@ -91,6 +91,7 @@ def _serve(client: GatewayClient, executor: Executor, cell: str, name: str, stop
         if claims:
             reach("dispatcher.claimed")
             executor.start(claims)
+            reach("dispatcher.handed")
         _give_back(client, executor.wait(0.0))
 
 

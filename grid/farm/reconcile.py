@@ -14,6 +14,7 @@ from catalog import backup, productions, sweep
 from grid.farm.sweeper import Sweeper
 from grid.storage.fetch import local_path
 from sitecfg.errors import GridError
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,6 +71,8 @@ def reconcile(catalog: Catalog, pool: Path, *, dry_run: bool = False) -> Reconci
         with catalog.write() as tx:
             productions.plan_again(tx, [one.id for one in productions.productions(tx)])
             backup.reconciled(tx)
+            reach("reconcile.open")
+        reach("reconcile.durable")
     return Reconciliation(
         taken,
         {name: count for name, count in sorted(made.items()) if name in known},

@@ -30,6 +30,7 @@ from grid.farm.process import Executed, Supervised
 from grid.farm.startup import complaint, forget_complaint, reporting, settings
 from grid.farm.zygote import Nursery
 from sitecfg.errors import ConfigError, GridError, InstallError, SchemaRevision, UsageError
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from grid.farm.process import Launch
@@ -321,12 +322,14 @@ class _Returns:
 
         with GatewayClient.of_home(self._home) as client:
             while (name := self._names.get()) is not None:
+                reach("returns.begun")
                 try:
                     count = client.release(worker=name)
                 except GridError as error:
                     _log.warning("the leases of %s are left to run out: %s", name, error)
                 else:
                     _log.info("returned %d leases of %s", count, name)
+                reach("returns.ended")
 
 
 def _reap_adopted(spare: frozenset[int]) -> None:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from catalog import backup, sweep
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,8 +61,10 @@ class Sweeper:
                 )
                 return pause
         for path in self.orphans(catalog):
+            reach("sweep.found")
             path.unlink(missing_ok=True)
             _log.info("swept %s", path)
+            reach("sweep.removed")
         return pause
 
     def orphans(self, catalog: Catalog) -> list[Path]:

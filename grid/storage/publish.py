@@ -109,6 +109,7 @@ def _name(temp: Path, final: Path) -> None:
             raise
         _rename_without_replacing(temp, final)
         return
+    reach("output.linked")
     temp.unlink()
 
 

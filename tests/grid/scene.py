@@ -18,7 +18,7 @@ from tests.grid.farm.conftest import alive, processes_of
 from tests.grid.house import SETTINGS, House, expected_streams, identities, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 COMMAND = Path(sys.executable).with_name("grid")
 STREAMS = {"MUON": ["HLT_Mu17_v3", "HLT_IsoMu24_v5"], "JET": ["HLT_PFJet80_v4"]}
@@ -133,29 +133,37 @@ class Scene:
 
     def prove(self) -> None:
         """Prove that all is as if nothing had happened."""
-        facts = self.house("status", "held-open", "--json").json["report"]
-        sets, nowhere, overlap = expected_streams(self.inputs, STREAMS)
-        assert (facts["state"], facts["held"]) == ("complete", [])
-        assert (facts["events_in"], facts["events_nowhere"], facts["overlap"]) == (800, nowhere, overlap)
-        for stream, wanted in sets.items():
-            found = identities(self.house.paths(f"cdf:held-open.{stream}"))
-            assert len(found) == len(set(found)), "no event twice"
-            assert set(found) == wanted
-            assert len(self.house.files(f"cdf:held-open.{stream}.unmerged")) == len(self.inputs)
-        assert "verdict: the books close" in self.house("audit", "--deep").out
+        prove(self.house, "held-open", self.inputs)
         until(self.nothing_runs, PATIENCE_S)
-        self.sweep()
+        sweep(self.house, self.catalog_url, self.inputs)
 
-    def sweep(self) -> None:
-        """Sweep once, as long after the last lease as it takes; then the pool holds what the catalog knows."""
-        with Catalog.open(self.catalog_url) as catalog:
-            Sweeper(self.home.pool, age_s=0.0).step(catalog)
-        known = {
-            Path(url.removeprefix("file://"))
-            for one in self.house("ls", "--json").json
-            for file in self.house.files(one["dataset"])
-            for url in file["urls"]
-        }
-        assert {path for path in self.home.pool.rglob("*") if path.is_file()} == known - set(self.inputs)
-        left = {path for path in self.home.scratch.rglob("*") if path.is_file()}
-        assert not {path for path in left if "dask-scratch-space" not in path.parts}
+
+def prove(house: House, production: str, inputs: Sequence[Path]) -> None:
+    """Prove that a production has every event where it belongs, and none twice."""
+    facts = house("status", production, "--json").json["report"]
+    sets, nowhere, overlap = expected_streams(inputs, STREAMS)
+    assert (facts["state"], facts["held"]) == ("complete", [])
+    events = len(identities(inputs))
+    assert (facts["events_in"], facts["events_nowhere"], facts["overlap"]) == (events, nowhere, overlap)
+    for stream, wanted in sets.items():
+        found = identities(house.paths(f"cdf:{production}.{stream}"))
+        assert len(found) == len(set(found)), "no event twice"
+        assert set(found) == wanted
+        assert len(house.files(f"cdf:{production}.{stream}.unmerged")) == len(inputs)
+    assert "verdict: the books close" in house("audit", "--deep").out
+
+
+def sweep(house: House, catalog_url: str, inputs: Sequence[Path]) -> None:
+    """Sweep once, as long after the last lease as it takes; then the pool holds what the catalog knows."""
+    home = Home(house.home)
+    with Catalog.open(catalog_url) as catalog:
+        Sweeper(home.pool, age_s=0.0).step(catalog)
+    known = {
+        Path(url.removeprefix("file://"))
+        for one in house("ls", "--json").json
+        for file in house.files(one["dataset"])
+        for url in file["urls"]
+    }
+    assert {path for path in home.pool.rglob("*") if path.is_file()} == known - set(inputs)
+    left = {path for path in home.scratch.rglob("*") if path.is_file()}
+    assert not {path for path in left if "dask-scratch-space" not in path.parts}

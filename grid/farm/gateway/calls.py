@@ -16,7 +16,7 @@ from grid.farm.gateway import requests
 from sitecfg.points import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["calls"]
 
 B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T")
 
 #: A claim that nobody begins runs out soon: its dispatcher, or the reply to it, was lost. Seconds.
 CLAIM_S = 30.0
@@ -74,7 +75,10 @@ async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:
         if limit <= 0:
             return []
         lease_s = min(CLAIM_S, site.lease.seconds)
-        return work.claim(tx, cell=body.cell, claimer=body.claimer, limit=limit, lease_s=lease_s)
+        claims = work.claim(tx, cell=body.cell, claimer=body.claimer, limit=limit, lease_s=lease_s)
+        if claims:
+            reach("claim.open")
+        return claims
 
     deadline = time.monotonic() + body.wait_s
     while True:
@@ -98,7 +102,8 @@ async def _begin(request: Request, body: requests.Begin) -> dict[str, Any]:
     site: Site = request.app.state.site
     lease = work.Lease(body.job, body.epoch, body.runner)
     start = work.Start(lease, body.host, body.worker, body.pid, site.lease.seconds)
-    begun = await asyncio.wrap_future(ledger.share(work.begin_all, start, ring=False, durable=False))
+    begun = await asyncio.wrap_future(ledger.share(_begin_all, start, ring=False, durable=False))
+    reach("begin.durable")
     limits = {
         "memory": site.workers.memory,
         "wall_s": site.workers.wall_time,
@@ -115,6 +120,12 @@ async def _begin(request: Request, body: requests.Begin) -> dict[str, Any]:
     }
 
 
+def _begin_all(tx: Transaction, starts: list[work.Start]) -> Sequence[work.Begun | GridError]:
+    answers = work.begin_all(tx, starts)
+    reach("begin.open")
+    return answers
+
+
 def _input(file: File) -> dict[str, Any]:
     return {
         "name": str(file),
@@ -129,13 +140,14 @@ def _input(file: File) -> dict[str, Any]:
 
 
 async def _renew(request: Request, body: requests.Renew) -> dict[str, Any]:
-    ledger: Ledger = request.app.state.ledger
     site: Site = request.app.state.site
     leases = [work.Lease(one.job, one.epoch, one.runner) for one in body.leases]
-    renewed = await asyncio.wrap_future(
-        ledger.submit(
-            lambda tx: work.renew(tx, leases, lease_s=site.lease.seconds), ring=False, durable=False
-        )
+    renewed = await _written(
+        request,
+        "renew",
+        lambda tx: work.renew(tx, leases, lease_s=site.lease.seconds),
+        ring=False,
+        durable=False,
     )
     return {"lost": [{"job": one.job, "epoch": one.epoch, "runner": one.runner} for one in renewed.lost]}
 
@@ -158,27 +170,41 @@ def _commit_all(
 
 
 async def _fail(request: Request, body: requests.Fail) -> dict[str, Any]:
-    ledger: Ledger = request.app.state.ledger
     site: Site = request.app.state.site
-    ended = await asyncio.wrap_future(
-        ledger.submit(
-            lambda tx: work.fail(
-                tx,
-                work.Lease(body.job, body.epoch, body.runner),
-                body.failure,
-                body.message,
-                measured=body.measured,
-                last_lines=body.last_lines,
-                blamed=body.blamed,
-                rules=site.failure_rules(),
-            )
-        )
+    ended = await _written(
+        request,
+        "fail",
+        lambda tx: work.fail(
+            tx,
+            work.Lease(body.job, body.epoch, body.runner),
+            body.failure,
+            body.message,
+            measured=body.measured,
+            last_lines=body.last_lines,
+            blamed=body.blamed,
+            rules=site.failure_rules(),
+        ),
     )
     return {"state": ended.state, "repeated": ended.repeated}
 
 
 async def _release(request: Request, body: requests.Release) -> dict[str, Any]:
-    ledger: Ledger = request.app.state.ledger
     leases = [work.Lease(one.job, one.epoch, one.runner or "") for one in body.leases]
-    jobs = await asyncio.wrap_future(ledger.submit(lambda tx: work.give_back(tx, leases, worker=body.worker)))
+    jobs = await _written(request, "release", lambda tx: work.give_back(tx, leases, worker=body.worker))
     return {"released": len(jobs)}
+
+
+async def _written(
+    request: Request, what: str, call: Callable[[Transaction], T], *, ring: bool = True, durable: bool = True
+) -> T:
+    """Make a call in the ledger's next transaction; before and after its commit are points to be killed at."""
+
+    def done(tx: Transaction) -> T:
+        answer = call(tx)
+        reach(f"{what}.open")
+        return answer
+
+    ledger: Ledger = request.app.state.ledger
+    answer = await asyncio.wrap_future(ledger.submit(done, ring=ring, durable=durable))
+    reach(f"{what}.durable")
+    return answer

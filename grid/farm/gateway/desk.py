@@ -16,6 +16,7 @@ from grid.steps.usercode import store
 from grid.trigger import TriggerTable
 from sitecfg.errors import UsageError
 from sitecfg.names import Name
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,15 @@ def desk(home: Home) -> APIRouter:
     router = APIRouter()
 
     def write(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
-        answer: dict[str, Any] = request.app.state.ledger.run(work)
+        what = request.url.path.strip("/")
+
+        def done(tx: Transaction) -> dict[str, Any]:
+            answer = work(tx)
+            reach(f"{what}.open")
+            return answer
+
+        answer: dict[str, Any] = request.app.state.ledger.run(done)
+        reach(f"{what}.durable")
         return answer
 
     def read(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:

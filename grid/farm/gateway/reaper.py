@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from catalog import work
+from sitecfg.points import reach
 
 if TYPE_CHECKING:
     from catalog.engine import Catalog
@@ -41,4 +42,6 @@ class Reaper:
             return left
         with catalog.write() as tx:
             work.reap(tx)
+            reach("reap.open")
+        reach("reap.durable")
         return self._every_s

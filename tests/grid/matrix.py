@@ -1,0 +1,114 @@
+"""The matrix of crash points: its rows and columns, the cells that can't be, and what became of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sitecfg.points import POINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Who is killed. The command is the one that somebody typed; all others are the farm's.
+VICTIMS = ("payload", "worker", "scheduler", "dispatcher", "gateway", "supervisor", "command")
+KINDS = ("intake", "process", "merge")
+#: Points that are tried for each kind of job, because other lines stand behind them; an intake writes no output.
+OF_EACH_KIND = {
+    **dict.fromkeys(("payload.done", "commit.open", "commit.durable"), KINDS),
+    **dict.fromkeys(("output.durable", "output.linked", "output.named"), ("process", "merge")),
+}
+COMMANDS = ("backup", "restore", "reconcile")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A point, and the kind of the job that is to reach it; empty where any may."""
+
+    point: str
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return self.point.removesuffix("@KIND") + (f"@{self.kind}" if self.kind else "")
+
+    @property
+    def reached(self) -> str:
+        """The point, as the process that reaches it calls it."""
+        return self.point.replace("@KIND", f"@{self.kind}")
+
+    @property
+    def holder(self) -> str:
+        """Which process is held there."""
+        return POINTS[self.point].partition(":")[0]
+
+    @property
+    def group(self) -> str:
+        return self.point.partition(".")[0]
+
+
+Cell = tuple[Row, str]
+
+
+def rows() -> Iterator[Row]:
+    for point in POINTS:
+        plain = point.removesuffix("@KIND")
+        kinds = KINDS if plain != point else OF_EACH_KIND.get(point, ("",))
+        for kind in kinds:
+            yield Row(point, kind)
+
+
+def impossible(row: Row, victim: str) -> str:
+    """Why a cell can't be; empty where it can."""
+    if row.group in COMMANDS:
+        return "" if victim == "command" else "a command is at work alone there"
+    if row.group == "tables":
+        return "without tables there are no jobs" if victim == "payload" else ""
+    if victim == "command":
+        return "farm and command end together: test_interruptions.py kills it"
+    return ""
+
+
+class Matrix:
+    """What became of each cell in this run of the tests."""
+
+    def __init__(self) -> None:
+        self._became: dict[tuple[str, str], str] = {}
+
+    def note(self, row: Row, victim: str, became: str) -> None:
+        self._became[str(row), victim] = became
+
+    def lines(self) -> list[str]:
+        """The matrix as text; empty when no cell was tried."""
+        if not self._became:
+            return []
+        reasons: list[str] = []
+        table = [["point", *VICTIMS]]
+        for row in rows():
+            cells = [str(row)]
+            for victim in VICTIMS:
+                why = impossible(row, victim)
+                if why and why not in reasons:
+                    reasons.append(why)
+                cells.append(
+                    f"no ({reasons.index(why) + 1})"
+                    if why
+                    else self._became.get((str(row), victim), "not now")
+                )
+            table.append(cells)
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        ]
+        counts = {state: list(self._became.values()).count(state) for state in set(self._became.values())}
+        told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        return [
+            *text,
+            "",
+            f"{told}; 'not now': chosen by `make test-long`, or by another choice of tests",
+            *(f"no ({number}): {why}" for number, why in enumerate(reasons, 1)),
+        ]
+
+
+#: Of this run; printed at its end.
+MATRIX = Matrix()
