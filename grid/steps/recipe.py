@@ -85,11 +85,24 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
-        """Rebuild a recipe; keys that this software does not know are refused (``TypeError``)."""
+        """Rebuild a recipe; keys and kinds of values that this software does not know are refused (``TypeError``)."""
         values = dict(data)
+        for key, value in values.items():
+            if not _fits(key, value):
+                raise TypeError(f"{key} can't be {value!r}")
         for key in _WORDS:
             values[key] = tuple(values.get(key, ()))
         return cls(**values)
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key in _WORDS:
+        return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+    if key == "table":
+        return value is None or isinstance(value, dict)
+    if key == "merge":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, str)
 
 
 def canonical(value: Any) -> bytes:

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 def main(descriptor: int, parent: int, place: str) -> None:
     """Serve until told to stop."""
     leash.die_with_parent(parent)
-    import uvicorn
-
     from grid.farm.gateway import assembly, create_app
+    from grid.farm.gateway.serving import server
     from grid.farm.startup import settings
 
     # uvicorn stops at these signals, and then raises them again: the catalog wants to be closed after that.
@@ -42,17 +41,7 @@ def main(descriptor: int, parent: int, place: str) -> None:
             routers=assembly.routers(home),
             daemons=assembly.daemons(site),
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                ws="none",
-                timeout_graceful_shutdown=1,
-                timeout_keep_alive=120,
-            )
-        )
-        server.run(sockets=[socket.socket(fileno=descriptor)])
+        server(app).run(sockets=[socket.socket(fileno=descriptor)])
 
 
 def _open(url: str) -> Catalog:

@@ -18,6 +18,7 @@ from grid.farm.gateway.daemons import Daemons
 from grid.farm.gateway.guard import Guard
 from grid.farm.gateway.ledger import Ledger
 from grid.farm.gateway.reaper import Reaper
+from grid.farm.gateway.refusals import Refusals
 from sitecfg.errors import GatewayError, GridError, LedgerError, NotFound, StaleLease, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def create_app(
 
     Handlers find ``request.app.state.ledger`` (a :class:`~grid.farm.gateway.ledger.Ledger`, for writing),
     ``.catalog`` (for reading) and ``.site``. What they raise as ``GridError`` is answered as JSON with a fitting
-    status; anything else is answered with 500 and logged, and the gateway goes on.
+    status and logged; so is anything else, with 500, and the gateway goes on.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def create_app(
     daemons
         What looks after the catalog while the gateway runs; the reaper of leases is always there.
     """
-    bell = Bell()
+    bell, refusals = Bell(), Refusals()
     ledger = Ledger(catalog, bell)
 
     @asynccontextmanager
@@ -75,7 +76,7 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.catalog, app.state.ledger, app.state.bell, app.state.site = catalog, ledger, bell, site
-    app.state.closing = False
+    app.state.closing, app.state.refusals = False, refusals
     app.router.routes.extend(calls())
     for router in routers:
         app.include_router(router)
@@ -84,7 +85,7 @@ def create_app(
     app.add_exception_handler(ValidationError, _malformed)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _unforeseen)
-    app.add_middleware(Guard, token=token, body_limit=site.gateway.body_limit)
+    app.add_middleware(Guard, token=token, body_limit=site.gateway.body_limit, refusals=refusals)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -105,22 +106,27 @@ def _status(error: GridError) -> int:
             return 422
 
 
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
+def _answer(request: Request, status: int, error: GridError) -> JSONResponse:
+    request.app.state.refusals.note(request.scope, status, error)
+    return JSONResponse(error.to_json(), status)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GridError)
-    return JSONResponse(error.to_json(), _status(error))
+    return _answer(request, _status(error), error)
 
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, (RequestValidationError, ValidationError))
     problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:20]]
     refused = UsageError("the request is malformed: " + "; ".join(problems), where=request.url.path)
-    return JSONResponse(refused.to_json(), 422)
+    return _answer(request, 422, refused)
 
 
 async def _no_route(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     kind = NotFound if error.status_code == 404 else UsageError
-    return JSONResponse(kind(str(error.detail), where=request.url.path).to_json(), error.status_code)
+    return _answer(request, error.status_code, kind(str(error.detail), where=request.url.path))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -129,4 +135,4 @@ async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
         where=request.url.path,
         todo="look at log/gateway.log in the home",
     )
-    return JSONResponse(failed.to_json(), 500)
+    return _answer(request, 500, failed)

@@ -13,6 +13,8 @@ from starlette.routing import Route
 
 from catalog import status, work
 from grid.farm.gateway import requests
+from grid.farm.gateway.body import strictly
+from grid.farm.gateway.places import check_places
 from sitecfg.points import reach
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def calls() -> list[BaseRoute]:
 
 def _route(path: str, body: type[B], call: Callable[[Request, B], Awaitable[dict[str, Any]]]) -> Route:
     async def answer(request: Request) -> Response:
-        asked = body.model_validate_json(await request.body())
+        asked = body.model_validate(strictly(await request.body()))
         return JSONResponse(await call(request, asked))
 
     return Route(path, answer, methods=["POST"])
@@ -154,6 +156,8 @@ async def _renew(request: Request, body: requests.Renew) -> dict[str, Any]:
 
 async def _commit(request: Request, body: requests.Commit) -> dict[str, Any]:
     ledger: Ledger = request.app.state.ledger
+    site: Site = request.app.state.site
+    check_places(body.result, site.pool.path)
     lease = work.Lease(body.job, body.epoch, body.runner)
 
     ended = await asyncio.wrap_future(ledger.share(_commit_all, (lease, body.result)))

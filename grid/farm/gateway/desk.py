@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog import productions, triggers
 from grid.farm import reception
+from grid.farm.gateway.body import strictly
+from grid.farm.gateway.requests import Id  # noqa: TC001 -- pydantic reads annotations while it runs
 from grid.farm.operation import OPERATIONS
 from grid.rootio.events import DEFAULT_IDENTITY
 from grid.steps.recipe import Recipe
@@ -26,16 +29,21 @@ if TYPE_CHECKING:
 
 __all__ = ["desk"]
 
+#: The address of a file: with its scheme, and nothing in it that a line of text has not.
+Url = Annotated[str, Field(max_length=4000, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:/[^\x00-\x1f\x7f]+$")]
+Tag = Annotated[int, Path(ge=0, lt=1 << 31)]
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
 
 class _Body(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class NamedFile(_Body):
     """A file, by its logical name (without scope) and its URL."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    url: Annotated[str, Field(min_length=1, max_length=4000)]
+    url: Url
 
 
 class Declare(_Body):
@@ -63,7 +71,7 @@ class Retry(_Body):
 
     production: str | None = None
     file: str | None = None
-    job: int | None = None
+    job: Id | None = None
 
 
 class Pause(_Body):
@@ -110,7 +118,7 @@ class DatasetState(_Body):
 
 def desk(home: Home) -> APIRouter:
     """Return the routes; submitted scripts are stored in `home`."""
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(_strict)])
 
     def write(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
         what = request.url.path.strip("/")
@@ -139,7 +147,7 @@ def desk(home: Home) -> APIRouter:
         return write(request, work)
 
     @router.get("/triggers/{name}/{tag}")
-    def show_table(request: Request, name: str, tag: int) -> dict[str, Any]:
+    def show_table(request: Request, name: str, tag: Tag) -> dict[str, Any]:
         return read(request, lambda tx: dict(triggers.table(tx, name, tag).document))
 
     @router.post("/declare")
@@ -217,6 +225,11 @@ def desk(home: Home) -> APIRouter:
     return router
 
 
+async def _strict(request: Request) -> None:
+    if request.method == "POST":
+        strictly(await request.body())
+
+
 def _recipe(body: Submit) -> Recipe:
     try:
         return Recipe.from_json(body.recipe)
@@ -232,6 +245,8 @@ def _keep(home: Home, recipe: Recipe, body: Submit) -> None:
         (body.script, recipe.script, ".py"),
         (body.conditions, recipe.conditions, ".conditions"),
     ):
+        if digest and not _DIGEST.fullmatch(digest):
+            raise UsageError("a part of the recipe is not named by its sha256", where=f"{body.name}{suffix}")
         if text is not None and store(home.scripts, text.encode(), suffix) != digest:
             raise UsageError("what was sent is not what the recipe names", where=f"{body.name}{suffix}")
         if text is None and digest and not (home.scripts / f"{digest}{suffix}").is_file():

@@ -13,6 +13,8 @@ Id = Annotated[int, Field(ge=0, lt=1 << 63)]
 Epoch = Annotated[int, Field(ge=0, lt=1 << 31)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[\x20-\x7e]+$")]
 Runner = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{8,36}$")]
+#: A class of the failure catalogue; one that it doesn't have is taken for ``internal``.
+Failure = Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,16}$")]
 Words = Annotated[str, StringConstraints(max_length=100_000)]
 
 
@@ -69,7 +71,7 @@ class Commit(Held):
 class Fail(Held):
     """Report a failure."""
 
-    failure: Word
+    failure: Failure
     message: Words
     measured: dict[str, Any] = Field(default_factory=dict)
     last_lines: Words = ""

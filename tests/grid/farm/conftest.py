@@ -144,12 +144,11 @@ def gateway(home: Home, ledger: Ledger) -> Iterator[GatewayClient]:
 class serve:  # noqa: N801 -- used like a function
     """Serve a home's ledger from a thread; gives address and token, and can be stopped and started again."""
 
-    def __init__(self, home: Home, ledger: Ledger, *, port: int = 0, **more: Any) -> None:
+    def __init__(self, home: Home, ledger: Ledger, *, port: int = 0, head_s: float = 20.0, **more: Any) -> None:
         import socket
 
-        import uvicorn
-
         from grid.farm.gateway import create_app
+        from grid.farm.gateway.serving import server
         from grid.farm.home import write_state
 
         self._socket = socket.create_server(("127.0.0.1", port))
@@ -157,10 +156,7 @@ class serve:  # noqa: N801 -- used like a function
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = create_app(ledger.catalog, "token", site_of(home), **more)
         write_state(home.gateway, {"url": self.url, "port": self.port, "token": "token"})
-        config = uvicorn.Config(
-            self.app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
+        self._server = server(self.app, head_s=head_s)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
 
     def __enter__(self) -> tuple[str, str]:
