@@ -77,7 +77,12 @@ __all__ = [
     "UnsupportedContent",
     "UsageError",
     "UserCodeError",
+    "from_json",
+    "said_by",
 ]
+
+#: What a foreign exception says loses its middle when it is longer, characters.
+LONGEST_SAID = 5_000
 
 
 class GridError(Exception):
@@ -318,6 +323,19 @@ class InstallError(GridError, RuntimeError):
 
     failure = "config"
     exit_code = 9
+
+
+def said_by(error: BaseException) -> str:
+    """Return what any exception says of itself, not too long; also where its own text can't be made."""
+    try:
+        text = str(error)
+    except BaseException as failed:  # noqa: BLE001 -- a class of the user's may do anything there
+        text = f"what it says can't be told: its __str__ raised {type(failed).__name__}"
+    left_out = len(text) - LONGEST_SAID
+    if left_out <= 0:
+        return text
+    half = LONGEST_SAID // 2
+    return f"{text[:half]} [{left_out} characters left out] {text[-half:]}"
 
 
 def from_json(answer: dict[str, Any]) -> GridError:

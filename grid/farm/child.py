@@ -71,7 +71,7 @@ def _open_stream(number: int) -> TextIO:
     try:
         return open(number, "w", buffering=1, errors="backslashreplace", closefd=False)
     except OSError:
-        return Path(os.devnull).open("w")  # noqa: SIM115
+        return Path(os.devnull).open("w")
 
 
 def _flush(streams: Iterable[TextIO]) -> None:

@@ -28,6 +28,8 @@ OUTPUT_LIMIT = 16_000_000
 #: How long a payload may take to start, and to die once it was killed; then it is given up. Seconds.
 START_S = 120.0
 DEATH_S = 20.0
+#: A payload that says so much in one line is not understood, bytes.
+LONGEST_LINE = 100_000_000
 #: How much of the end of its output goes into the report of a failure.
 LAST_LINES = 50
 LAST_BYTES = 8_000
@@ -63,6 +65,7 @@ class Follower:
         self._progress: tuple[int, int] | None = None
         self._killed_at = 0.0
         self._lines: dict[int, bytearray] = {}
+        self._status = -1
         #: Its process id, 0 while there is none.
         self.pid = 0
         #: What it used so far: bytes of memory at most, seconds of CPU, and bytes moved.
@@ -93,6 +96,7 @@ class Follower:
             A pipe from the forkserver: the process id and the end come in.
         """
         waiting = memoryview(json.dumps(self._order.to_json()).encode() + b"\n")
+        self._status = status
         self._lines = {channel.fileno(): bytearray(), status: bytearray()}
         channel.setblocking(False)
         look = time.monotonic() + LOOK_EVERY_S
@@ -135,30 +139,53 @@ class Follower:
             *whole, rest = buffer.split(b"\n")
             buffer[:] = rest
             for line in whole:
-                self._hear(json.loads(line))
+                self._hear(json.loads(line)) if descriptor == self._status else self._listen(bytes(line))
+        if len(buffer) > LONGEST_LINE:
+            self._misunderstood(f"{len(buffer)} bytes without an end")
+            buffer.clear()
         return bool(piece)
 
     def _hear(self, message: dict[str, Any]) -> None:
-        if "progress" in message:
-            done, total = message["progress"]
-            if (done, total) != self._progress:
-                self._progress = (done, total)
-                self._heard = time.monotonic()
-            if self._tell is not None:
-                self._tell(done, total)
-        elif "pid" in message:
+        """Take what the forkserver says."""
+        if "pid" in message:
             self.pid = message["pid"]
             self._started = self._heard = time.monotonic()
-        elif "io" in message:
-            self.io = message["io"]
-        elif "status" in message:
-            self.status = message
         else:
-            self.answer = message
+            self.status = message
+
+    def _listen(self, line: bytes) -> None:
+        """Take what the payload says; the user's code lives in its process, and may have said it."""
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        match message:
+            case {"progress": [int(done), int(total)]}:
+                if (done, total) != self._progress:
+                    self._progress = (done, total)
+                    self._heard = time.monotonic()
+                if self._tell is not None:
+                    self._tell(done, total)
+            case {"io": dict(io)} if all(isinstance(count, int) for count in io.values()):
+                self.io = io
+            case {"result": dict()} | {"error": dict()}:
+                self.answer = message
+            case _:
+                self._misunderstood(repr(line[:100]))
+
+    def _misunderstood(self, said: str) -> None:
+        error = PayloadDied(
+            f"what it told its worker is not to be understood: {said}",
+            where=self._order.mark,
+            todo="its code wrote to a descriptor that it did not open, or changed json: mend that",
+        )
+        self._kill(error, "payload")
 
     def _look(self) -> None:
         if self._abandoned():
             self._kill(PayloadDied("its lease is no longer held", where=self._order.mark), "lease")
+        elif self.killed_for is not None:
+            self._kill(self.killed_for, self.failure)  # its process id may not have been known before
         if not self.pid or self.status is not None:
             return
         limits = self._order.limits

@@ -118,8 +118,8 @@ class Forkserver:
             pipe = self._payloads.pop(found.si_pid, None)
             if pipe is None:
                 continue
-            if not self._payloads:
-                leash.kill_descendants()
+            # What a payload leaves behind comes to us when it is dead, and not before: it adopts as we do.
+            leash.kill_descendants(spare=frozenset(self._payloads))
             _tell(
                 pipe,
                 {
@@ -152,6 +152,7 @@ def _become_payload(parent: int, channel: int, output: int, close: list[int]) ->
     code = 1
     try:
         leash.die_with_parent(parent)
+        leash.adopt_orphans()
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

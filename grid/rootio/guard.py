@@ -7,12 +7,15 @@ has one schema from the first chunk to the last.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from grid.rootio.awkwards import branch_of, column_of, record_of
-from sitecfg.errors import UserCodeError
+from grid.rootio.format.leaves import describe
+from sitecfg.errors import GridError, UserCodeError, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from grid.rootio.events import Identity
     from grid.rootio.reading import EventChunk, EventReader
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "end_if_not"]
 
 _NAMED = 5
 
@@ -50,6 +53,7 @@ class Guard:
         self._known = reader.branches
         self._identity = identity
         self._where = reader.source.url
+        self._owner = os.getpid()
         #: The branches of the events that come out, by tree; known after the first call.
         self.branches: dict[str, tuple[Branch, ...]] = {}
 
@@ -67,6 +71,20 @@ class Guard:
             for path, branches in self._known.items()
         }
         answer = self._call(record_of(shown, self._known, len(chunk)), chunk)
+        try:
+            return self._taken(answer, chunk)
+        except GridError:
+            raise
+        except Exception as error:  # an answer may be of any kind, and broken in any way
+            raise UserCodeError(
+                f"what it returned can't be used: {type(error).__name__}: {said_by(error)}",
+                where=self._at(chunk),
+            ) from error
+
+    def _taken(
+        self, answer: Any, chunk: EventChunk
+    ) -> tuple[NDArray[np.int64], dict[str, dict[str, Column]]]:
+        """Take an answer apart and hold it to the rules."""
         arrays = self._fields(answer, chunk)
         if not self.branches:
             self.branches = {path: self._schema(arrays[path], path) for path in self._known}
@@ -76,12 +94,14 @@ class Guard:
     def _call(self, events: Any, chunk: EventChunk) -> Any:
         try:
             return self._function(events, self._conditions)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise UserCodeError(
-                f"it raised {type(error).__name__}: {error}",
+                f"it raised {type(error).__name__}: {said_by(error)}",
                 where=self._at(chunk),
                 todo="see the traceback in the log",
             ) from error
+        finally:
+            end_if_not(self._owner)
 
     def _fields(self, answer: Any, chunk: EventChunk) -> dict[str, dict[str, Any]]:
         """Take the answer apart into the arrays of each tree."""
@@ -105,11 +125,16 @@ class Guard:
         """Fix the branches of a tree by what the first answer holds."""
         known = {branch.name: branch for branch in self._known[path]}
         try:
-            return tuple(branch_of(name, array, known, arrays) for name, array in arrays.items())
+            branches = tuple(branch_of(name, array, known, arrays) for name, array in arrays.items())
+            for branch in branches:
+                branch.name.encode()
+            describe(branches, path)
         except (TypeError, ValueError) as error:
+            said = error.what if isinstance(error, GridError) else said_by(error)
             raise UserCodeError(
-                f"a column can't be written: {error}", where=f"{self._where}: {path}"
+                f"a column can't be written: {said}", where=f"{self._where}: {path}"
             ) from error
+        return branches
 
     def _columns(self, arrays: Mapping[str, Any], path: str, chunk: EventChunk) -> dict[str, Column]:
         branches = self.branches[path]
@@ -121,9 +146,9 @@ class Guard:
         columns = {}
         for branch in branches:
             try:
-                columns[branch.name] = column_of(arrays[branch.name], branch)
+                columns[branch.name] = _sound(column_of(arrays[branch.name], branch))
             except (TypeError, ValueError) as error:
-                raise UserCodeError(f"a column changed its type: {error}", where=self._at(chunk)) from error
+                raise UserCodeError(f"a column can't be used: {error}", where=self._at(chunk)) from error
         self._follow_counters(columns, path, chunk)
         return columns
 
@@ -151,7 +176,9 @@ class Guard:
         """Find the returned events among the given ones, exactly."""
         names, mine = self._identity.names, columns[self._identity.tree]
         if missing := [
-            name for name in names if name not in mine or mine[name].values.dtype.kind not in "iu"
+            name
+            for name in names
+            if name not in mine or mine[name].offsets or mine[name].values.dtype.kind not in "iu"
         ]:
             raise UserCodeError(
                 f"it left out {', '.join(missing)}, which identify the events", where=self._at(chunk)
@@ -188,6 +215,25 @@ class Guard:
 
     def _at(self, chunk: EventChunk) -> str:
         return f"{self._where}: entries {chunk.start} to {chunk.stop}"
+
+
+def _sound(column: Column) -> Column:
+    """Refuse lists that overlap or lie outside of their values, as an array made by hand can have them."""
+    for offsets in column.offsets:
+        if (np.diff(offsets) < 0).any():
+            raise ValueError("its lists overlap")
+    return column
+
+
+def end_if_not(owner: int) -> None:
+    """End this process at once if it is another: a fork that comes back from the user's code must not go on in ours.
+
+    It shares the outputs with its parent, and would write them a second time.
+    """
+    if os.getpid() != owner:
+        with contextlib.suppress(OSError):
+            os.write(2, b"a process that the user's code forked came back from it, and ends here\n")
+        os._exit(1)
 
 
 def _match(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sitecfg.errors import GridError, UsageError, UserCodeError
+from sitecfg.errors import GridError, UsageError, UserCodeError, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,9 @@ def load(code: UserCode, scripts: Path) -> Callable[..., Any]:
     UserCodeError
         If the stored script is missing or was changed, or if importing it fails (the cause is chained).
     """
+    from grid.rootio.guard import end_if_not
+
+    owner = os.getpid()
     todo = "install it at this site" if code.module else "mend the script"
     try:
         if code.module:
@@ -120,10 +123,12 @@ def load(code: UserCode, scripts: Path) -> Callable[..., Any]:
             module = load_script(scripts / f"{code.digest}.py", digest=code.digest)
     except GridError:
         raise
-    except Exception as error:  # whatever a user's module raises while it is imported
+    except BaseException as error:  # whatever a user's module raises while it is imported
         raise UserCodeError(
-            f"importing it raised {type(error).__name__}: {error}", where=str(code), todo=todo
+            f"importing it raised {type(error).__name__}: {said_by(error)}", where=str(code), todo=todo
         ) from error
+    finally:
+        end_if_not(owner)
     function = getattr(module, code.function, None)
     if not callable(function):
         raise UserCodeError(

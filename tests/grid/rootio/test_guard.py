@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -10,7 +11,7 @@ from grid.rootio.facts import file_facts
 from grid.rootio.source import open_source
 from grid.rootio.split import SplitRecipe, SplitReport, split
 from grid.rootio.tally import sum_hex
-from sitecfg.errors import UserCodeError
+from sitecfg.errors import CorruptFile, UserCodeError
 from tests.grid.rootio.making import Table, as_lists, flat, nano, read_lists, write
 
 if TYPE_CHECKING:
@@ -154,6 +155,31 @@ def write_in_place(events: Any) -> Any:
     return events
 
 
+def with_column(name: str, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Add a column to the events."""
+
+    def function(events: Any) -> Any:
+        events[name] = make(events)
+        return events
+
+    return function
+
+
+def overlapping(events: Any) -> Any:
+    """Lists made by hand, of which one begins before the one in front of it ends."""
+    offsets = ak.index.Index64(np.array([0, 5, *[3] * (len(events) - 1)]))
+    return ak.Array(ak.contents.ListOffsetArray(offsets, ak.contents.NumpyArray(np.arange(10.0))))
+
+
+def endless(events: Any) -> Any:
+    """Lists that say they are longer than anything."""
+    bounds = (
+        ak.index.Index64(np.zeros(len(events), np.int64)),
+        ak.index.Index64(np.full(len(events), 1 << 50)),
+    )
+    return ak.Array(ak.contents.ListArray(*bounds, ak.contents.NumpyArray(np.arange(10.0))))
+
+
 RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "repeats": (lambda events: ak.concatenate([events, events[:1]]), "repeated 1 events, first: run 1, lumi"),
     "repeats in place": (lambda events: events[np.repeat(np.arange(len(events)), 2)], "repeated"),
@@ -168,6 +194,32 @@ RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "leaves missing values": (missing_values, "first is"),
     "writes in place": (write_in_place, "read-only"),
     "makes records": (records, "muons is"),
+    "returns a generator": (lambda events: (one for one in events), "not generator"),
+    "returns rows": (lambda events: events.to_list(), "not list"),
+    "returns a layout": (lambda events: events.layout, "not RecordArray"),
+    "returns one event": (lambda events: events[0], "not Record"),
+    "returns events in lists": (lambda events: ak.unflatten(events, [len(events)]), "left out run"),
+    "returns no fields": (lambda events: ak.Array([{}] * len(events)), "awkward array of events"),
+    "returns a promise": (lambda events: ak.to_backend(events, "typetracer"), "can't be written"),
+    "returns more": (lambda events: ak.concatenate([events] * 3), "repeated"),
+    "has a name of no letters": (with_column("", lambda events: events.MET_pt), "has no name"),
+    "has a name of broken letters": (with_column("\udc80", lambda events: events.MET_pt), "surrogates"),
+    "has numbers that no branch holds": (
+        with_column("half", lambda events: ak.values_astype(events.MET_pt, "f2")),
+        "float16",
+    ),
+    "has complex numbers": (with_column("c", lambda events: events.MET_pt + 1j), "complex64"),
+    "has a counter that counts nothing": (
+        with_column("nMuon", lambda events: ak.values_astype(events.nMuon, "f4")),
+        "counts others, but is float32",
+    ),
+    "has lists that overlap": (with_column("b", overlapping), "its lists overlap"),
+    "has lists without end": (with_column("b", endless), "can't be used: MemoryError"),
+    "has identities with a sign": (with_column("run", lambda e: -ak.values_astype(e.run, "i8")), "re-keyed"),
+    "has identities with a fraction": (
+        with_column("event", lambda e: ak.values_astype(e.event, "f8")),
+        "left out event",
+    ),
 }
 
 
@@ -197,6 +249,55 @@ def test_what_it_raises_is_told_with_the_entries(tmp_path: Path, made: Table) ->
         run(tmp_path, function)
     assert "entries " in caught.value.where
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+class Mute(BaseException):
+    """An exception that can't say what it is, and is no usual one."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyboardInterrupt("enough"), "KeyboardInterrupt: enough"),
+        (Mute(), "Mute: what it says can't be told"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (CorruptFile("it is not", where="elsewhere.root"), "CorruptFile"),
+        (RuntimeError("x" * 10**6), "995000 characters left out"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_it_raises_is_the_functions_fault(
+    tmp_path: Path, made: Table, error: BaseException, words: str
+) -> None:
+    def function(_events: Any, _: Any) -> Any:
+        raise error
+
+    with pytest.raises(UserCodeError, match=words) as caught:
+        run(tmp_path, function)
+    assert str(tmp_path / "in.root") in caught.value.where
+    assert [path.name for path in tmp_path.iterdir()] == ["in.root"]
+
+
+@pytest.mark.parametrize("how", ["returns", "raises"])
+def test_a_fork_that_comes_back_goes_no_further(tmp_path: Path, made: Table, how: str) -> None:
+    """Two processes would write the same outputs."""
+    children: list[int] = []
+
+    def function(events: Any, _: Any) -> Any:
+        child = os.fork()
+        if child:
+            children.append(child)
+        elif how == "raises":
+            raise RuntimeError
+        return events
+
+    report = run(tmp_path, function)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [1] * len(children)
+    assert report.outputs[0].events == 100
+    assert read_lists(tmp_path / "all.root") == as_lists(made)
 
 
 @pytest.mark.parametrize(
