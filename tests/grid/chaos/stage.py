@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from catalog.engine import Catalog
+from catalog.engine import Catalog, create
 from grid.farm.home import Home, read_state
 from grid.farm.sweeper import Sweeper
 from grid.mock.sample import make_sample
@@ -21,7 +22,7 @@ from tests.grid.house import SETTINGS, House, until
 from tests.grid.scene import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 STREAMS = {
@@ -83,6 +84,8 @@ class Stage:
         How long leases last.
     gated
         Whether the user's code waits until :meth:`open_gate`.
+    pool
+        Where outputs lie; in the home if not given.
     more
         Further settings.
     """
@@ -96,17 +99,27 @@ class Stage:
         events: int = 40,
         lease_s: float = 4,
         gated: bool = False,
+        pool: Path | None = None,
         more: str = "",
     ) -> None:
         self.home = Home(folder / "home")
         self.home.prepare()
         self.url = url or f"sqlite:///{self.home.catalog}"
+        create(self.url)  # so that it can be asked from the beginning
         self.sql = Sql(self.url)
-        settings = SETTINGS.replace('seconds = "6 s"', f'seconds = "{lease_s} s"')
-        self.home.settings.write_text(f'{settings}\n[catalog]\nurl = "{self.url}"\n{MERGES}{more}')
+        self.pool = pool or self.home.pool
+        self.settings = (
+            SETTINGS.replace('seconds = "6 s"', f'seconds = "{lease_s} s"').replace(
+                "[pool]", f'[pool]\npath = "{self.pool}"'
+            )
+            + MERGES
+            + more
+        )
+        self.home.settings.write_text(f'{self.settings}\n[catalog]\nurl = "{self.url}"\n')
         self.house = House(self.home.root)
         self.inputs = [one.path for one in make_sample(folder / "raw", files=files, events=events, seed=11)]
         self.lease_s = lease_s
+        self._command: subprocess.Popen[str] | None = None
         self._gate = folder / "gate"
         self.script = folder / "script.py"
         self.script.write_text(
@@ -118,9 +131,9 @@ class Stage:
         )
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[str]]:
+    def running(self) -> Iterator[None]:
         """The command, as a shell starts it; nothing of it is left afterwards."""
-        child = subprocess.Popen(
+        self._command = child = subprocess.Popen(
             [COMMAND, "--home", self.home.root, "run", self.script],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -128,7 +141,7 @@ class Stage:
             start_new_session=True,
         )
         try:
-            yield child
+            yield
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -139,10 +152,30 @@ class Stage:
     def open_gate(self) -> None:
         self._gate.touch()
 
-    def finish(self, child: subprocess.Popen[str]) -> str:
+    def until(self, what: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+        """Wait for something that happens while the command runs, and return it."""
+        assert self._command is not None
+        command = self._command
+
+        def happens() -> Any:
+            assert command.poll() is None, f"the command has ended: {command.communicate()[0]}"
+            return what()
+
+        return until(happens, seconds)
+
+    def let_pass(self, leases: float, since: float) -> None:
+        """Wait until so many leases have gone by since a moment (Unix time)."""
+        self.until(lambda: time.time() > since + leases * self.lease_s)
+
+    def until_done(self, count: int) -> None:
+        """Wait until so many jobs are done."""
+        self.until(lambda: self.done() >= count)
+
+    def finish(self) -> str:
         """Wait for the command's good end, which nobody helps to reach, and have the books audited."""
-        out, _ = child.communicate(timeout=LONG_S)
-        assert child.returncode == 0, out
+        assert self._command is not None
+        out, _ = self._command.communicate(timeout=LONG_S)
+        assert self._command.returncode == 0, out
         until(lambda: not processes_of(self.home), PATIENCE_S)
         self.sweep()
         assert audit(self.case()) == []
@@ -151,14 +184,14 @@ class Stage:
     def sweep(self) -> None:
         """Sweep once, as long after the last lease as it takes."""
         with Catalog.open(self.url) as catalog:
-            Sweeper(self.home.pool, age_s=0.0).step(catalog)
+            Sweeper(self.pool, age_s=0.0).step(catalog)
 
     def case(self) -> Case:
         """What the auditor is told."""
         return Case(
             self.sql,
             "chaos",
-            self.home.pool,
+            self.pool,
             self.inputs,
             STREAMS,
             kept=with_muons,
@@ -167,8 +200,6 @@ class Stage:
 
     def done(self) -> int:
         """How many jobs are done."""
-        if not self.home.catalog.exists() and self.url.startswith("sqlite"):
-            return 0
         ((count,),) = self.sql.rows("SELECT count(*) FROM job WHERE state = 'done'")
         return int(count)
 
@@ -184,7 +215,7 @@ class Stage:
             )
             return number if number and alive(number) else None
 
-        return int(until(find, PATIENCE_S))
+        return int(self.until(find))
 
     def payloads(self, worker: str) -> dict[int, tuple[int, int]]:
         """The payloads that a worker has at this moment: job and epoch by process number."""
