@@ -95,8 +95,9 @@ def invalidate(
         if not sys.stdin.isatty():
             raise UsageError("nobody is there to confirm it", where=what, todo="say --yes")
         typer.confirm("Withdraw them?", abort=True, err=True)
-    answer = _operate(context, "invalidate", body, dry_run=False)
-    _say(answer, f"{len(answer['withdrawn'])} files are withdrawn, {answer['jobs']} jobs undone", as_json)
+    # By its number: should the reply be lost, what was made in its place keeps its name.
+    done = _operate(context, "invalidate", {**body, "file": answer["file"]}, dry_run=False)
+    _say(done, f"{len(done['withdrawn'])} files are withdrawn, {done['jobs']} jobs undone", as_json)
 
 
 @dataset.command()

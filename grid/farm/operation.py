@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from catalog import control, files, find, productions, withdrawal
-from catalog.states import DatasetState
+from catalog.states import DatasetState, FileState
 from sitecfg.errors import UsageError
 from sitecfg.names import Name
 
@@ -55,11 +55,15 @@ def cancel(tx: Transaction, what: str, why: str, withdraw: bool) -> dict[str, An
     return {"cancelled": len(cancelled), "withdrawn": _names(gone) if gone else []}
 
 
-def invalidate(tx: Transaction, what: str, why: str) -> dict[str, Any]:
-    """Mark a file bad and withdraw all that was made from it; the planner makes the jobs that replace it."""
-    bad = _file(tx, what)
+def invalidate(tx: Transaction, what: str, why: str, file: int | None = None) -> dict[str, Any]:
+    """Mark a file bad and withdraw all that was made from it; the planner makes the jobs that replace it.
+
+    `file` is the number that the file of this name had when somebody looked. By now it may be withdrawn and another
+    have its name: asking again is then no reason to withdraw that one too.
+    """
+    bad = _file(tx, what) if file is None else _numbered(tx, what, file)
     gone = withdrawal.consequences(tx, bad)
-    answer = {"withdrawn": _names(gone), "jobs": len(gone.jobs)}
+    answer = {"file": bad.id, "withdrawn": _names(gone), "jobs": len(gone.jobs)}
     withdrawal.invalidate(tx, bad, _said(why))
     return answer
 
@@ -86,6 +90,15 @@ OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
 def _file(tx: Transaction, what: str) -> File:
     name = Name.parse(what)
     return find.file(tx, name.scope, name.name)
+
+
+def _numbered(tx: Transaction, what: str, number: int) -> File:
+    found = find.files_by_id(tx, [number]).get(number)
+    if found is None or (str(found) != what and found.state != FileState.RETIRED):
+        raise UsageError(
+            f"file {number} is another", where=what, todo="look again: grid invalidate --dry-run"
+        )
+    return found
 
 
 def _said(why: str) -> str:

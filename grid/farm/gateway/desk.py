@@ -107,6 +107,7 @@ class Invalidate(_Body):
 
     what: str
     why: str
+    file: Id | None = None
 
 
 class DatasetState(_Body):

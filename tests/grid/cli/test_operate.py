@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from grid.mock.sample import make_sample
-from grid.production import Production
+from grid.production import Production, connect
+from sitecfg.errors import UsageError
 from tests.grid.house import House, identities, tree_of, until
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_a_cancelled_production_keeps_what_it_has_or_gives_it_back(
 def test_what_a_bad_file_went_into_is_made_again(house: House, raw: list[Path]) -> None:
     house.run(Production(name="op-bad", input=list(raw), scope="op"))
     (merged,) = house.files("op:op-bad.all")
-    house("invalidate", merged["name"], "--why", "it looks odd", "--dry-run")
+    number = house("invalidate", merged["name"], "--why", "it looks odd", "--dry-run", "--json").json["file"]
     assert house.files("op:op-bad.all") == [merged]
     assert "--yes" in house("invalidate", merged["name"], "--why", "it looks odd", code=2).err
     assert "1 files are withdrawn" in house("invalidate", merged["name"], "--why", "odd", "--yes").out
@@ -95,6 +96,14 @@ def test_what_a_bad_file_went_into_is_made_again(house: House, raw: list[Path]) 
     assert again["urls"] != merged["urls"]
     (old,) = house.files("op:op-bad.all.withdrawn")
     assert (old["state"], old["why"]) == ("retired", "odd")
+    with connect(house.home) as grid:
+        call = {"what": merged["name"], "why": "odd", "file": number}
+        assert grid.client.post("/invalidate", call)["withdrawn"] == [], (
+            "the reply was lost, so it came again"
+        )
+        with pytest.raises(UsageError, match="is another"):
+            grid.client.post("/invalidate", {**call, "file": 1 << 40})
+    assert house.files("op:op-bad.all") == [again]
 
     source = f"op:op-bad--{raw[0].name}"
     said = house("invalidate", source, "--why", "no beam", "--yes", "--json").json
