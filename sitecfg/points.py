@@ -21,6 +21,7 @@ POINTS: Final = MappingProxyType(
         "tables.begun": "gateway or command: it may write to the database, in which there is no table yet",
         "tables.open": "gateway or command: all tables are made, and the transaction isn't committed",
         "tables.durable": "gateway or command: the tables are committed, and nobody knows",
+        "fork.untold": "worker: it is forked, and the supervisor doesn't know its number",
         "declare.open": "gateway: files and their intake jobs are written, and the transaction isn't committed",
         "declare.durable": "gateway: files and their intake jobs are committed, and nobody was told",
         "submit.open": "gateway: a production is written, and the transaction isn't committed",

@@ -112,6 +112,11 @@ class Supervised:
         return f"{self.name}.{self._mark}.{self.starts}"
 
     @property
+    def starting(self) -> bool:
+        """Whether it may live already under a number that isn't known yet."""
+        return self._expected is not None
+
+    @property
     def due(self) -> bool:
         """Whether it should be started now."""
         return self.pid is None and self._expected is None and time.monotonic() >= self._due

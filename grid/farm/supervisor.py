@@ -194,8 +194,8 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """End what dead processes left behind and did not end by itself in time."""
-        if time.monotonic() < self._sweep_at:
-            return
+        if time.monotonic() < self._sweep_at or any(child.starting for child in self._children):
+            return  # later: who is being born looks like an orphan
         mine = frozenset(child.pid for child in self._children if child.pid is not None)
         left = leash.kill_descendants(spare=mine)
         _reap_adopted(mine)

@@ -24,6 +24,7 @@ from grid.farm import leash
 from grid.farm.forkserver import PRELOAD as FOR_PAYLOADS
 from grid.farm.startup import reporting
 from grid.installation import require_own_packages
+from sitecfg.points import reach
 
 __all__ = ["PRELOAD", "Nursery"]
 
@@ -93,6 +94,7 @@ def _become(order: dict[str, str | int], told: int, output: int, *, control: soc
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         leash.call_me(str(order["name"]))
+        reach("fork.untold")
         os.write(told, str(os.getpid()).encode())
         os.close(told)
         from grid.farm.processes import run

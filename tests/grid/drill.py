@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -15,21 +16,24 @@ from catalog import find, jobs, work
 from catalog.invariants import violations
 from catalog.schema_work import job
 from catalog.states import FileState, JobState, Kind
-from grid.farm.home import read_state
 from grid.submission import prepare
 from tests.grid.farm.conftest import alive, open_ledger, site_of
+from tests.grid.holding import Points, kill, number, pid
 from tests.grid.house import until
 from tests.grid.matrix import MATRIX, Row
-from tests.grid.scene import PATIENCE_S, STREAMS
+from tests.grid.scene import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
     from types import TracebackType
 
+    from catalog.rows import File
     from grid.farm.session import Session
     from grid.production import Production
 
+_log = logging.getLogger(__name__)
 SCRIPT = """
 from grid import Production
 from grid.trigger import TriggerTable
@@ -51,16 +55,16 @@ class Drill:
     Parameters
     ----------
     session
-        The farm; its processes were started with ``$MDCGRID_STOP_AT`` being `points`.
+        The farm; its processes were started with ``$MDCGRID_STOP_AT``.
     points
-        The folder that says where processes are held.
+        Where they can be held.
     raw
         Files that the input may grow by; read as far as needed.
     production
         What is submitted.
     """
 
-    def __init__(self, session: Session, points: Path, raw: Iterator[Path], production: Production) -> None:
+    def __init__(self, session: Session, points: Points, raw: Iterator[Path], production: Production) -> None:
         self._home = session.home
         self._client = session.client
         self._points = points
@@ -71,6 +75,13 @@ class Drill:
         self._threads = ThreadPoolExecutor(8)
         self._calls: list[Future[Any]] = []
         self._killed: list[str] = []
+        #: What makes a process come to the points of a group; any other point is reached by more work.
+        self._causes: dict[str, Callable[[], object]] = {
+            "reap": self._lose_a_claim,
+            "sweep": self._plant,
+            "submit": self._submit,
+            "invalidate": self._invalidate,
+        }
         self._declare()
         self._answered()
         self._submit()
@@ -82,7 +93,7 @@ class Drill:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._let_go()
+        self._points.let_go()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.catalog.close()
 
@@ -97,7 +108,8 @@ class Drill:
                 error.add_note(f"the victim was: {victim} at {row}; before it: {', '.join(self._killed)}")
                 raise
             MATRIX.note(row, victim, "unproven")
-            self._killed.append(f"{victim} at {row} ({time.monotonic() - began:.1f} s)")
+            self._killed.append(f"{victim} at {row}")
+            _log.info("%s at %s: %.1f s", victim, row, time.monotonic() - began)
 
     def over(self) -> bool:
         """Whether nothing is left to do."""
@@ -109,96 +121,78 @@ class Drill:
     def _kill(self, row: Row, victim: str) -> None:
         bystander = None
         if victim == "payload" and row.holder != "payload":
-            bystander = self._held(f"payload.begun@{row.kind or 'process'}")
+            bystander = self._hold(f"payload.begun@{row.kind or 'process'}")
         concerned = self._lead(row, bystander)
-        holder = self._held(row.reached, lay=False)
-        if victim == row.holder:
-            target = holder
-        elif victim == "payload":
-            assert bystander is not None
-            target = bystander
-        elif victim == "worker":
-            target = concerned or (_worker_of(holder) if row.holder == "payload" else self._pid("worker-0"))
-        else:
-            target = self._pid(victim)
+        holder = self._held(row.reached)
+        target = self._target(row, victim, holder, concerned, bystander)
         assert alive(holder)
-        os.kill(target, signal.SIGKILL)
-        until(lambda: not alive(target), PATIENCE_S)
-        self._let_go()
+        kill(target)
+        self._points.let_go()
         self._answered()
         with self.catalog.read() as tx:
             assert violations(tx) == []
+
+    def _target(
+        self, row: Row, victim: str, holder: int, concerned: int | None, bystander: int | None
+    ) -> int:
+        """Say which process is to die."""
+        if victim == row.holder:
+            return holder
+        if bystander is not None:
+            return bystander
+        if victim != "worker":
+            return pid(self._home, victim)
+        return concerned or (_worker_of(holder) if row.holder == "payload" else self._workers()[0])
 
     def _lead(self, row: Row, bystander: int | None) -> int | None:
         """See that the point will be reached as it should; return the worker that has to do with it, if one has."""
         if row.group in ("commit", "output") or row.point == "payload.done":
             before = f"{'attempt.ended' if row.group == 'commit' else 'payload.begun'}@{row.kind}"
-            self._held(before)
+            self._hold(before)
             until(lambda: self._leased() == {row.kind}, PATIENCE_S)
-            self._lay(row.reached)
-            self._let_go(before)
+            self._points.lay(row.reached)
+            self._points.let_go(before)
             return None
+        worker = None
+        causes: Callable[[], object]
         match row.group:
             case "fail":
-                payload = self._held("payload.begun@process")
-                worker = _worker_of(payload)
-                self._lay(row.reached)
-                os.kill(payload, signal.SIGKILL)
-                return worker
-            case "release" | "returns":
-                others = set(self._workers()) - {_worker_of(bystander) if bystander else 0}
-                self._lay(row.reached)
-                os.kill(max(others), signal.SIGKILL)
-                return min(set(self._workers()) - {max(others)}, default=None)
+                payload = self._hold("payload.begun@process")
+                worker, causes = _worker_of(payload), partial(kill, payload)
+            case "release" | "returns" | "fork":
+                workers = self._workers()
+                if bystander is not None and _worker_of(bystander) == workers[0]:
+                    workers.reverse()
+                causes, worker = partial(kill, workers[0]), workers[1]
             case "renew":
-                self._held("payload.begun@process")
-                self._lay(row.reached)
-            case "reap":
-                self._lay(row.reached)
-                self._lose_a_claim()
-            case "sweep":
-                self._lay(row.reached)
-                self._plant()
-            case "submit":
-                self._lay(row.reached)
-                self._submit()
-            case "invalidate":
-                self._lay(row.reached)
-                self._invalidate()
-            case _:
-                self._lay(row.reached)
-                self._declare()
-        return None
+                causes = partial(self._hold, "payload.begun@process")
+            case group:
+                causes = self._causes.get(group, self._declare)
+        self._points.lay(row.reached)
+        causes()
+        return worker
 
     # --- points ------------------------------------------------------------------------------------------------
 
-    def _lay(self, point: str) -> None:
-        (self._points / point).touch()
+    def _hold(self, point: str) -> int:
+        """Hold one more process at a point; return its number."""
+        before = self._points.marks(point)
+        self._points.lay(point)
+        self._declare()
+        return self._held(point, before)
 
-    def _held(self, point: str, *, lay: bool = True) -> int:
+    def _held(self, point: str, before: AbstractSet[Path] = frozenset()) -> int:
         """Wait until a process is held at a point, with more work if it takes long; return its number."""
-        before = set(self._points.glob(f"{point}=*"))
-        if lay:
-            self._lay(point)
-            self._declare()
-        else:
-            before = set()
         more = time.monotonic() + MORE_WORK_S
 
-        def found() -> Path | None:
+        def found() -> set[Path]:
             nonlocal more
             if time.monotonic() > more:
                 more += MORE_WORK_S
                 self._declare()
-            return next(iter(set(self._points.glob(f"{point}=*")) - before), None)
+            return self._points.marks(point) - before
 
-        path: Path = until(found, PATIENCE_S)
-        return int(path.name.rpartition("=")[2])
-
-    def _let_go(self, point: str = "") -> None:
-        """Hold nobody any more, at a point or at all."""
-        for path in self._points.glob(f"{point}*"):
-            path.unlink(missing_ok=True)
+        return number(until(found, PATIENCE_S).pop())
 
     # --- work --------------------------------------------------------------------------------------------------
 
@@ -222,12 +216,13 @@ class Drill:
         self._call(self._client.post, "/submit", body)
 
     def _invalidate(self) -> None:
-        def some() -> str:
+        def some() -> File | None:
             with self.catalog.read() as tx:
                 found = find.files(tx, find.dataset(tx, "cdf", "drill.MUON.unmerged").id)
-            return next((str(one) for one in found if one.state == FileState.ON_DISK), "")
+            return next((one for one in found if one.state == FileState.ON_DISK), None)
 
-        body = {"what": until(some, PATIENCE_S), "why": "to see what happens"}
+        file: File = until(some, PATIENCE_S)
+        body = {"what": str(file), "why": "to see what happens", "file": file.id}
         self._call(self._client.post, "/invalidate", body)
 
     def _lose_a_claim(self) -> None:
@@ -238,36 +233,19 @@ class Drill:
 
     def _plant(self) -> None:
         """Put files into the pool that nobody will want any more."""
-        for number in range(2):
-            path = self._home.pool / f"orphan.{time.monotonic_ns()}.e{number}.00000000.root"
+        for epoch in range(2):
+            path = self._home.pool / f"orphan.{time.monotonic_ns()}.e{epoch}.00000000.root"
             path.touch()
             os.utime(path, (0, 0))
-
-    # --- processes ---------------------------------------------------------------------------------------------
-
-    def _pids(self) -> dict[str, int]:
-        """The living processes of the farm that the supervisor has told of."""
-        state = read_state(self._home.farm) or {}
-        told = {name: child["pid"] for name, child in state.get("children", {}).items()}
-        told["supervisor"] = state.get("pid")
-        return {name: pid for name, pid in told.items() if pid and alive(pid)}
-
-    def _pid(self, name: str) -> int:
-        return int(until(lambda: self._pids().get(name), PATIENCE_S))
-
-    def _workers(self) -> list[int]:
-        names = ("worker-0", "worker-1")
-        found: dict[str, int] = until(lambda: set(names) <= set(known := self._pids()) and known, PATIENCE_S)
-        return [found[name] for name in names]
 
     def _leased(self) -> set[str]:
         with self.catalog.read() as tx:
             return set(tx.execute(select(job.c.kind).where(job.c.state == JobState.LEASED)).scalars())
 
+    def _workers(self) -> list[int]:
+        return [pid(self._home, name) for name in ("worker-0", "worker-1")]
+
 
 def _worker_of(payload: int) -> int:
     """A payload is forked by its worker's forkserver."""
     return psutil.Process(psutil.Process(payload).ppid()).ppid()
-
-
-__all__ = ["SCRIPT", "STREAMS", "Drill"]

@@ -6,18 +6,28 @@ was the victim). Then the production has to end right by itself. The matrix is p
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from catalog.backup import restored_at
+from catalog.engine import Catalog
+from catalog.invariants import violations
 from grid.farm.home import Home
+from grid.farm.reception import declare
 from grid.farm.session import attach
 from grid.mock.sample import make_sample
+from sitecfg.errors import SchemaRevision
+from sitecfg.names import Name
 from tests.grid.drill import SCRIPT, Drill
 from tests.grid.farm.conftest import processes_of, site_of
+from tests.grid.holding import Points, kill, pid
 from tests.grid.house import SETTINGS, House, until
 from tests.grid.matrix import MATRIX, VICTIMS, Cell, Row, impossible, rows
-from tests.grid.scene import PATIENCE_S, STREAMS, prove, sweep
+from tests.grid.scene import COMMAND, PATIENCE_S, STREAMS, prove, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +58,7 @@ SAMPLE: list[Cell] = [
     (Row("reap.open"), "gateway"),
     (Row("attempt.committed"), "dispatcher"),
 ]
+TABLES = ("tables.begun", "tables.open", "tables.durable")
 #: Rows that one farm goes through.
 ROWS_AT_A_TIME = 5
 
@@ -83,7 +94,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """A home whose farm can be held at points."""
-    (tmp_path / "points").mkdir()
     monkeypatch.setenv("MDCGRID_STOP_AT", str(tmp_path / "points"))
     made = Home(tmp_path / "home")
     made.prepare()
@@ -93,13 +103,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         process.kill()
 
 
+@pytest.fixture
+def points(tmp_path: Path) -> Points:
+    return Points(tmp_path / "points")
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cells", CELLS)
-def test_kills_at_points(home: Home, raw: list[Path], tmp_path: Path, cells: list[Cell]) -> None:
+def test_kills_at_points(
+    home: Home, points: Points, raw: list[Path], tmp_path: Path, cells: list[Cell]
+) -> None:
     house = House(home.root)
     (production,) = house.scripted(tmp_path, SCRIPT.format(streams=STREAMS))
     with attach(home.root, "farm") as session:
-        with Drill(session, tmp_path / "points", iter(raw), production) as drill:
+        with Drill(session, points, iter(raw), production) as drill:
             drill.run(cells)
             until(drill.over, PATIENCE_S)
         prove(house, "drill", drill.inputs)
@@ -107,3 +124,91 @@ def test_kills_at_points(home: Home, raw: list[Path], tmp_path: Path, cells: lis
     sweep(house, site_of(home).catalog.url, drill.inputs)
     for row, victim in cells:
         MATRIX.note(row, victim, "passed")
+
+
+@pytest.mark.slow
+def test_kills_while_the_tables_are_made(home: Home, points: Points, raw: list[Path], tmp_path: Path) -> None:
+    """A catalog is taken from a farm that runs, and the gateway that makes another is held."""
+    house = House(home.root)
+    (production,) = house.scripted(tmp_path, SCRIPT.format(streams=STREAMS))
+    cells = [(row, victim) for row, victim in some([Row(one) for one in TABLES]) if victim != "command"]
+    with attach(home.root, "farm") as session:
+        for row, victim in cells:
+            MATRIX.note(row, victim, "FAILED")
+            gateway = pid(home, "gateway")
+            os.kill(gateway, signal.SIGSTOP)
+            for path in home.root.glob("catalog.sqlite*"):
+                path.unlink()
+            points.lay(row.point)
+            kill(gateway)
+            holder = points.held(row.point)
+            kill(holder if victim == "gateway" else pid(home, victim))
+            points.let_go()
+            assert session.client.get("/productions", patience_s=PATIENCE_S) == {"productions": []}
+            MATRIX.note(row, victim, "passed")
+        with Drill(session, points, iter(raw), production) as drill:
+            until(drill.over, PATIENCE_S)
+        prove(house, "drill", drill.inputs)
+
+
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "point", [pytest.param(one, marks=() if one == "tables.open" else pytest.mark.slow) for one in TABLES]
+)
+def test_the_command_is_killed_while_it_makes_the_tables(
+    home: Home, points: Points, request: pytest.FixtureRequest, database: str, point: str
+) -> None:
+    url = f"sqlite:///{home.catalog}"
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres").make()
+        home.settings.write_text(f'[catalog]\nurl = "{url}"\n')
+    _kill_command(home, points, point, "init")
+    if point == "tables.durable":
+        Catalog.open(url).close()
+    else:
+        with pytest.raises(SchemaRevision, match="none"):
+            Catalog.open(url)
+    House(home.root)("init")
+    with Catalog.open(url) as catalog, catalog.read() as tx:
+        assert violations(tx) == []
+
+
+@pytest.mark.slow
+def test_the_command_is_killed_while_it_backs_up_and_restores(
+    home: Home, points: Points, tmp_path: Path
+) -> None:
+    house = House(home.root)
+    house("init")
+    with Catalog.open(site_of(home).catalog.url) as catalog, catalog.write() as tx:
+        declare(tx, Name("cdf", "raw"), [("a.root", "file:///a.root")], identity=["event"], tree=[])
+    for point in ("backup.open", "backup.durable", "backup.named"):
+        kept = tmp_path / f"{point}.sqlite"
+        _kill_command(home, points, point, "catalog", "backup", kept)
+        assert kept.exists() == (point == "backup.named")
+        house("catalog", "backup", kept, code=8 if kept.exists() else 0)
+        with Catalog.open(f"sqlite:///{kept}") as catalog, catalog.read() as tx:
+            assert (violations(tx), bool(restored_at(tx))) == ([], True)
+    for point in ("restore.open", "restore.durable"):
+        home = Home(tmp_path / point)
+        house = House(home.root)
+        _kill_command(home, points, point, "catalog", "restore", kept)
+        house("catalog", "restore", kept, code=8 if point == "restore.durable" else 0)
+        assert [one["name"] for one in house.files("cdf:raw")] == ["cdf:a.root"]
+    for point in ("reconcile.open", "reconcile.durable"):
+        _kill_command(home, points, point, "catalog", "reconcile")
+        with Catalog.open(site_of(home).catalog.url) as catalog, catalog.read() as tx:
+            assert bool(restored_at(tx)) == (point == "reconcile.open")
+        house("catalog", "reconcile")
+        with Catalog.open(site_of(home).catalog.url) as catalog, catalog.read() as tx:
+            assert restored_at(tx) is None
+
+
+def _kill_command(home: Home, points: Points, point: str, *words: str | Path) -> None:
+    """Kill a command while it is held at a point."""
+    MATRIX.note(Row(point), "command", "FAILED")
+    points.lay(point)
+    with subprocess.Popen([COMMAND, "--home", home.root, *words], stdout=subprocess.DEVNULL) as child:
+        assert points.held(point) == child.pid
+        kill(child.pid)
+    points.let_go()
+    MATRIX.note(Row(point), "command", "passed")

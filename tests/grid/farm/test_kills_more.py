@@ -12,7 +12,9 @@ import psutil
 import pytest
 
 from grid.farm.home import read_state
+from grid.farm.supervisor import ORPHANS_S
 from tests.grid.farm.conftest import Farm, HeldJob, alive, make_home, payloads_of, run_farm, until, works
+from tests.grid.holding import Points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,23 @@ def test_everything_at_once(farm: Farm, tmp_path: Path) -> None:
         farm.kill(name)
     works(farm)
     assert held.let_go()[-1] == "done"
+
+
+@pytest.mark.slow
+def test_a_process_that_is_being_born_is_no_orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = Points(tmp_path / "points")
+    monkeypatch.setenv("MDCGRID_STOP_AT", str(points.folder))
+    with run_farm(make_home(tmp_path / "home")) as farm:
+        works(farm)
+        points.lay("fork.untold")
+        before = farm.kill("worker-0")
+        newborn = points.held("fork.untold")
+        farm.kill("dispatcher")
+        with pytest.raises(AssertionError, match="did not happen"):
+            until(lambda: not alive(newborn), 2 * ORPHANS_S)
+        points.let_go()
+        assert farm.pid("worker-0", other_than=before) == newborn
+        works(farm)
 
 
 def test_a_worker_that_was_asleep_longer_than_its_lease_cannot_commit(tmp_path: Path) -> None:
