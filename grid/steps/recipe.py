@@ -90,8 +90,8 @@ class Recipe:
         for key, value in values.items():
             if not _fits(key, value):
                 raise TypeError(f"{key} can't be {value!r}")
-        for key in _WORDS:
-            values[key] = tuple(values.get(key, ()))
+        for key in values.keys() & set(_WORDS):
+            values[key] = tuple(values[key])
         return cls(**values)
 
 

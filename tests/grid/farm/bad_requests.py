@@ -61,7 +61,7 @@ STRANGERS = [
         "empty": {"Authorization": ""},
         "scheme alone": {"Authorization": "Bearer"},
         "wrong": {"Authorization": "Bearer wrong"},
-        "begins alike": {"Authorization": "Bearer toke"},
+        "begins alike": {"Authorization": "Bearer tok"},
         "longer": {"Authorization": "Bearer token0"},
         "no scheme": {"Authorization": "token"},
         "other scheme": {"Authorization": "Basic token"},
