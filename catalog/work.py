@@ -49,6 +49,7 @@ __all__ = [
     "commit_all",
     "fail",
     "give_back",
+    "pull_back",
     "reap",
     "renew",
 ]
@@ -214,6 +215,26 @@ def reap(tx: Connection) -> list[int]:
     for row in reaped:
         _end_attempt(tx, row.id, row.epoch, Outcome.LOST, "lease", at)
     return [row.id for row in reaped]
+
+
+def pull_back(tx: Connection, *, lease_s: float, delay_s: float) -> None:
+    """Bring back the times that lie too far ahead, after the database's clock was set back. Idempotent.
+
+    Without it a job that was ready an hour ago would be due in an hour, and a lease end by then.
+
+    Parameters
+    ----------
+    lease_s
+        No lease ends later than this from now.
+    delay_s
+        No job that is ready waits longer than this from now; one that waits longer is due at once.
+    """
+    at = now(tx)
+    late = update(job).where(job.c.state == JobState.LEASED, job.c.lease_until > at + lease_s)
+    tx.execute(late.values(lease_until=at + lease_s))
+    tx.execute(
+        update(job).where(job.c.state == JobState.READY, job.c.run_at > at + delay_s).values(run_at=at)
+    )
 
 
 def _release(tx: Connection, who: ColumnElement[bool], failure: str | None) -> list[int]:

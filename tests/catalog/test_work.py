@@ -146,6 +146,32 @@ def test_a_reaped_lease_that_nobody_claimed_is_still_its_holders(world: World, c
     assert world.commit(lease, result()).state == JobState.DONE
 
 
+def test_what_was_to_happen_by_a_clock_that_was_set_back_is_brought_back(world: World) -> None:
+    world.declare(["a.root", "b.root"])
+    world.clock.advance(3600)
+    lost, _ = world.start()
+    failed, _ = world.start()
+    retried = world.fail(failed, "killed")
+    world.clock.advance(-3600)
+    with world.catalog.write() as tx:
+        assert work.claim(tx, cell="c", limit=9, lease_s=LEASE_S) == [], "nothing would be due for an hour"
+        for _ in range(2):
+            work.pull_back(tx, lease_s=LEASE_S, delay_s=0.0)
+        assert [one.job for one in work.claim(tx, cell="c", limit=9, lease_s=LEASE_S)] == [retried.job]
+    world.clock.advance(LEASE_S + 1)
+    with world.catalog.write() as tx:
+        assert set(work.reap(tx)) == {lost.job, retried.job}
+
+
+def test_a_wait_that_is_no_longer_than_it_may_be_stays(world: World) -> None:
+    world.declare(["a.root"])
+    lease, _ = world.start()
+    run_at = world.fail(lease, "killed").run_at
+    with world.catalog.write() as tx:
+        work.pull_back(tx, lease_s=LEASE_S, delay_s=300.0)
+    assert state(world, lease.job).run_at == run_at
+
+
 def test_renewing_keeps_a_lease(world: World) -> None:
     world.declare(["a.root"])
     lease, _ = world.start()

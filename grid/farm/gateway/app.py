@@ -65,7 +65,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        running = Daemons([Reaper(site.lease), *daemons], catalog, bell)
+        longest = max(rule.longest_delay for rule in site.failure_rules().values())
+        running = Daemons([Reaper(site.lease, longest), *daemons], catalog, bell)
         app.state.daemons = running
         try:
             yield
