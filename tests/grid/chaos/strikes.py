@@ -84,13 +84,20 @@ class Disturber:
 
     def pause(self, victim: str) -> None:
         """Stop a victim that is at work until leases have run out, and a worker's jobs are at others; wake it then."""
-        number, busy = self._stage.until(lambda: self._at_work(victim))
-        strike = Strike(victim, time.time(), busy)
-        os.kill(number, signal.SIGSTOP)
-        self.strikes.append(strike)
-        self._stage.let_pass(1.25, strike.at)
-        if victim.startswith("worker"):
-            self._stage.until(lambda: not busy & under_way(self._stage.sql) and self._elsewhere(busy))
+        while True:
+            number, busy = self._stage.until(lambda: self._at_work(victim))
+            at = time.time()
+            os.kill(number, signal.SIGSTOP)
+            is_worker = victim.startswith("worker")
+            if is_worker:
+                busy = under_way(self._stage.sql, victim)  # it may have been just about to commit
+            if busy:
+                break
+            os.kill(number, signal.SIGCONT)
+        self.strikes.append(Strike(victim, at, busy))
+        self._stage.let_pass(1.25, at)
+        if is_worker:
+            self._stage.until(lambda: self._elsewhere(busy))
         os.kill(number, signal.SIGCONT)
 
     def _at_work(self, victim: str) -> tuple[int, frozenset[Key]] | None:
@@ -104,7 +111,9 @@ class Disturber:
         return None
 
     def _elsewhere(self, busy: frozenset[Key]) -> bool:
-        """Whether others have begun the jobs of attempts, or are done with them."""
+        """Whether others have begun the jobs of attempts, or are done with them, and none of these goes on."""
+        if busy & under_way(self._stage.sql):
+            return False
         begun = set(self._stage.sql.rows("SELECT job, epoch FROM attempt"))
         done = {job for (job,) in self._stage.sql.rows("SELECT id FROM job WHERE state = 'done'")}
         return all(job in done or (job, epoch + 1) in begun for job, epoch in busy)
