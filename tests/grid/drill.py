@@ -165,7 +165,8 @@ class Drill:
                     workers.reverse()
                 causes, worker = partial(kill, workers[0]), workers[1]
             case "renew":
-                causes = partial(self._hold, "payload.begun@process")
+                self._hold("payload.begun@process")
+                causes = self._declare
             case group:
                 causes = self._causes.get(group, self._declare)
         self._points.lay(row.reached)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 #: Who is killed. The command is the one that somebody typed; all others are the farm's.
 VICTIMS = ("payload", "worker", "scheduler", "dispatcher", "gateway", "supervisor", "command")
 KINDS = ("intake", "process", "merge")
-#: Points that are tried for each kind of job, because other lines stand behind them; an intake writes no output.
-OF_EACH_KIND = {
+#: Points that are tried for kinds of jobs, because other lines stand behind them; an intake writes no output.
+OF_KINDS = {
+    **dict.fromkeys(("payload.begun@KIND", "attempt.ended@KIND"), ("process",)),
     **dict.fromkeys(("payload.done", "commit.open", "commit.durable"), KINDS),
     **dict.fromkeys(("output.durable", "output.linked", "output.named"), ("process", "merge")),
 }
@@ -51,9 +52,7 @@ Cell = tuple[Row, str]
 
 def rows() -> Iterator[Row]:
     for point in POINTS:
-        plain = point.removesuffix("@KIND")
-        kinds = KINDS if plain != point else OF_EACH_KIND.get(point, ("",))
-        for kind in kinds:
+        for kind in OF_KINDS.get(point, ("",)):
             yield Row(point, kind)
 
 
