@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import uproot
@@ -36,14 +36,22 @@ AFTERWARDS = {
 RETRIED = {"corrupt": 1, "missing": 1, "source-bad": 0, "duplicates": 0, "unsupported": 0}
 
 
-def intakes(house: House, dataset: str) -> dict[str, tuple[str, status.Job, list[status.Attempt]]]:
-    """The state of each file of a dataset, its intake job and that job's attempts."""
+class Seen(NamedTuple):
+    """What the catalog says of a file of a dataset: its state, and a job on it with its attempts."""
+
+    state: str
+    job: status.Job
+    attempts: list[status.Attempt]
+
+
+def attempts_on(house: House, dataset: str, kind: str) -> dict[str, Seen]:
+    """Return what became of the jobs of a kind on each file of a dataset."""
     found = {}
     name = Name.parse(dataset)
     with Catalog.open(f"sqlite:///{house.home / 'catalog.sqlite'}") as catalog, catalog.read() as tx:
         for one in find.files(tx, find.dataset(tx, name.scope, name.name).id):
-            (job,) = status.jobs(tx, file=one.id, kinds=[Kind.INTAKE])
-            found[Name.parse(str(one)).name] = (one.state, job, status.attempts(tx, job.id))
+            for job in status.jobs(tx, file=one.id, kinds=[Kind(kind)]):
+                found[Name.parse(str(one)).name] = Seen(one.state, job, status.attempts(tx, job.id))
     return found
 
 
@@ -72,7 +80,7 @@ def test_every_spoiled_file_has_its_end_and_the_sound_ones_are_done(house: House
     facts = house.run(Production(name="spoiled", input="spoiled:raw", scope="spoiled"))
     assert facts["state"] == "stalled"
 
-    found = intakes(house, "spoiled:raw")
+    found = attempts_on(house, "spoiled:raw", "intake")
     wrong = {}
     for name, spoiled in SPOILED.items():
         state, job, attempts = found[f"{name}.root"]
@@ -85,7 +93,7 @@ def test_every_spoiled_file_has_its_end_and_the_sound_ones_are_done(house: House
     assert len(facts["reasons"]) == 1
 
     sound = [paths[name] for name in SOUND]
-    assert {found[path.name][0] for path in sound} == {"on_disk"}
+    assert {found[path.name].state for path in sound} == {"on_disk"}
     assert Counter(identities(house.paths("spoiled:spoiled.all"))) == Counter(identities(sound))
     assert facts["events_in"] - facts["events_bad"] == len(identities(sound))
     assert {one["name"] for one in house.files("spoiled:spoiled.all.unmerged")} == {
