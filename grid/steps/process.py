@@ -69,7 +69,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     ):
         check_bytes(path, source, where=source["urls"][0])
         made = _made(recipe, path, here, progress)
-        with at_fault(made):
+        with at_fault(made, path):
             report = split(
                 path,
                 {stream: place.temp for stream, place in places.items()},

@@ -139,21 +139,25 @@ def _end_of(words: list[str], target: Path, where: str, progress: Callable[[int,
 
 
 @contextmanager
-def at_fault(target: Path | None) -> Iterator[None]:
+def at_fault(target: Path | None, source: Path) -> Iterator[None]:
     """Lay what is wrong with the program's file at the program's door, not at its input's.
 
     Raises
     ------
     UserCodeError
-        Something is wrong with `target`.
+        Something is wrong with `target`. It is named with `source`: it lies in a scratch folder, and goes with it.
     """
     try:
         yield
-    except InputError as error:
-        if target is None or str(target) not in error.where:
+    except (InputError, UserCodeError) as error:
+        if target is None or not error.where.startswith(str(target)):
             raise
+        broke_a_rule = isinstance(error, UserCodeError)
         raise UserCodeError(
-            f"what the program wrote can't be used: {error.what}", where=error.where, todo=error.todo
+            error.what if broke_a_rule else f"what the program wrote can't be used: {error.what}",
+            where=f"{source}: {target.name}{error.where.removeprefix(str(target))}",
+            todo=error.todo if broke_a_rule else "see its last lines in the log",
+            **error.facts,
         ) from error
 
 

@@ -9,7 +9,7 @@ from unittest import mock
 import psutil
 import pytest
 
-from grid import Production
+from grid import Command, Production
 from grid.farm.session import attach
 from grid.mock.sample import make_sample
 from tests.grid.house import SETTINGS, House, identities, until
@@ -162,6 +162,37 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
 }
 
 
+PROGRAM = """
+case $(basename "$1" .root) in
+    copies) cp "$1" "$2" ;;
+    hangs) trap '' TERM INT HUP; cp "$1" "$2"; sleep 7531 & wait ;;
+    fails) echo "no constants" >&2; exit 3 ;;
+    dies) kill -SEGV $$ ;;
+    makes-nothing) setsid sleep 7531 & ;;
+    makes-half) head -c 3000 "$1" > "$2" ;;
+    makes-much) cp "$1" "$2"; cp "$1" more.root; mkdir -p a/b; ln -s "$1" a/b/c ;;
+    shouts) head -c 40000000 /dev/zero >&2; cp "$1" "$2"; exit 1 ;;
+    links) ln -s "$1" "$2" ;;
+    writes) printf x >> "$1"; cp "$1" "$2" ;;
+    removes) mv "$1" "$2" ;;
+esac
+"""
+
+PROGRAMS: dict[str, tuple[str, str, str]] = {
+    "copies": ("", "", "on_disk"),
+    "hangs": ("stalled", "no progress", "on_disk"),
+    "fails": ("payload", "exit code 3", "on_disk"),
+    "dies": ("payload", "SIGSEGV", "on_disk"),
+    "makes-nothing": ("payload", "made no file", "on_disk"),
+    "makes-half": ("payload", "can't be used: it should have", "on_disk"),
+    "makes-much": ("", "", "on_disk"),
+    "shouts": ("payload", "exit code 1", "on_disk"),
+    "links": ("", "", "on_disk"),
+    "writes": ("corrupt", "catalog has", "bad"),
+    "removes": ("missing", "no such file", "on_disk"),
+}
+
+
 @pytest.fixture(scope="module")
 def weak_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A farm of little patience and little memory, whose Pythons can't stand some files."""
@@ -212,6 +243,26 @@ def test_code_that_breaks_its_process_or_its_input(weak_house: House, tmp_path: 
     assert sorted(identities(weak_house.paths("poison:poison.all"))) == sorted(identities(done))
     assert {path.stem: path.read_bytes() for path in done} == good
     assert weak_house("audit", "poison", "--json", code=None).json["findings"] == []
+    _nothing_is_left(weak_house)
+
+
+def test_programs_that_break(weak_house: House, tmp_path: Path) -> None:
+    made = make_sample(tmp_path / "odd 'raw'", files=len(PROGRAMS), events=60, seed=10)
+    paths = [
+        one.path.rename(one.path.with_name(f"{name}.root")) for name, one in zip(PROGRAMS, made, strict=True)
+    ]
+    script = tmp_path / "reco.sh"
+    script.write_text(PROGRAM)
+    weak_house("declare", "programs:raw", *paths)
+    command = Command(f"sh '{script}' {{input}} {{output}}")
+    facts = weak_house.run(
+        Production(name="programs", input="programs:raw", process=command, scope="programs")
+    )
+    assert facts["state"] == "stalled"
+    _compare(attempts_on(weak_house, "programs:raw", "process"), PROGRAMS)
+    done = [path for path in paths if not PROGRAMS[path.stem][0]]
+    assert sorted(identities(weak_house.paths("programs:programs.all"))) == sorted(identities(done))
+    assert weak_house("audit", "programs", "--json", code=None).json["findings"] == []
     _nothing_is_left(weak_house)
 
 

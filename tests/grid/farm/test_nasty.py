@@ -56,7 +56,7 @@ def run(server: PayloadServer, tmp_path: Path) -> Callable[..., Ended]:
         ("interrupts", "internal", "KeyboardInterrupt"),
         ("raises_a_group", "internal", "BaseExceptionGroup"),
         ("recurses", "internal", "RecursionError"),
-        ("exhausts_the_stack", "payload", "SIGSEGV"),
+        pytest.param("exhausts_the_stack", "payload", "SIGSEGV", marks=pytest.mark.slow),
         ("patches_json", "payload", "not to be understood"),
         ("closes_everything", "payload", "exit code 1"),
         ("sets_an_alarm", "payload", "SIGALRM"),

@@ -157,8 +157,11 @@ def test_a_file_that_a_program_left_unfinished(
     bench: Bench, inputs: list[Path], size: int, said: str
 ) -> None:
     task = task_of(bench, Command(f'sh -c \'head -c {size} "$1" > "$2"\' reco {{input}} {{output}}'), inputs)
-    with pytest.raises(UserCodeError, match=f"can't be used: .*{said}"):
+    with pytest.raises(UserCodeError, match=f"can't be used: .*{said}") as caught:
         task.run()
+    assert caught.value.where == f"{inputs[0]}: output.root", (
+        "the scratch folder is gone when somebody reads this"
+    )
     assert bench.pool() == []
 
 
