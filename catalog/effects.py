@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import exists, insert, or_, select, update
 
 from catalog import closure, find, results, runs, triggers
 from catalog.outputs import add_outputs
 from catalog.schema_files import file
-from catalog.schema_work import book
+from catalog.schema_work import book, production_input
 from catalog.states import READABLE, FileState, Kind
 from sitecfg.errors import ClosureError, UsageError
 
@@ -106,6 +106,11 @@ def _refusal(tx: Connection, target: File, facts: results.Facts) -> Verdict:
             file.c.id != target.id,
             file.c.purpose == "input",
             file.c.state != FileState.BAD,
+            # What is retired counts for as long as something that was made from it is there.
+            or_(
+                file.c.state != FileState.RETIRED,
+                exists().where(production_input.c.file == file.c.id),
+            ),
             file.c.bytes == facts.bytes,
             file.c.adler32 == facts.adler32,
             file.c.xxh3 == facts.xxh3,

@@ -76,8 +76,8 @@ file = Table(
         "adler32",
         "xxh3",
         unique=True,
-        sqlite_where=text("purpose = 'input' AND state <> 'bad' AND xxh3 IS NOT NULL"),
-        postgresql_where=text("purpose = 'input' AND state <> 'bad' AND xxh3 IS NOT NULL"),
+        sqlite_where=text("purpose = 'input' AND state NOT IN ('bad', 'retired') AND xxh3 IS NOT NULL"),
+        postgresql_where=text("purpose = 'input' AND state NOT IN ('bad', 'retired') AND xxh3 IS NOT NULL"),
     ),
 )
 

@@ -57,7 +57,8 @@ def consequences(tx: Connection, bad: File) -> Withdrawal:
 def invalidate(tx: Connection, bad: File, why: str) -> Withdrawal:
     """Take a file out of use, with all that was made from it; what can be made again will be.
 
-    An input file is marked bad: its productions go on without it, and stall to say so. An output is made again, for
+    An input file is marked bad, and nobody looks into it any more: its productions go on without it, and stall to say
+    so. An output is made again, for
     its production is planned again (unless it was cancelled), and so are merged files from the inputs that remain.
     """
     gone = consequences(tx, bad)
@@ -114,9 +115,7 @@ def _undo(tx: Connection, gone: Withdrawal, why: str) -> None:
 def _strand(tx: Connection, ids: Iterable[int], why: str) -> None:
     """Give up the jobs that were to read files, and aren't done."""
     for piece in batches(ids, IN_LIST):
-        query = select(job_input.c.job).where(
-            job_input.c.file.in_(piece), job_input.c.live, job_input.c.kind != Kind.INTAKE
-        )
+        query = select(job_input.c.job).where(job_input.c.file.in_(piece), job_input.c.live)
         jobs.cancel(tx, tx.execute(query).scalars().all(), why)
 
 

@@ -11,7 +11,7 @@ from catalog.audit import audit
 from catalog.invariants import violations
 from catalog.states import FileState, Kind, ProductionState
 from sitecfg.errors import UsageError
-from tests.catalog.world import World, processed
+from tests.catalog.world import World, processed, written
 
 if TYPE_CHECKING:
     from catalog.rows import Production
@@ -154,3 +154,30 @@ def test_a_bad_input_that_is_put_aside_holds_nothing_up_and_does_not_come_back(b
         assert (one.state, one.why) == (ProductionState.ACTIVE, None)
         assert productions.add_dataset_inputs(tx, one.id, find.dataset(tx, "test", "raw").id) == 0
         assert len(planning.inputs(tx, one.id)) == 2
+
+
+def test_one_file_under_two_names_is_put_aside_under_one_of_them(world: World) -> None:
+    """And once nothing made of the other is there, its bytes may come in again."""
+    for name in ("a.root", "b.root", "c.root"):
+        world.declare([name])
+        with world.catalog.write() as tx:
+            if name == "c.root":
+                control.retire(tx, find.file(tx, "test", "a.root"), "b.root is to be the one")
+        lease, _ = world.start(kinds=(Kind.INTAKE,))
+        state = world.commit(lease, {"file": written("the same", [1, 2])}).state
+        assert state == ("held" if name == "b.root" else "done")
+        with world.catalog.write() as tx:
+            if name == "b.root":
+                control.retire(tx, find.file(tx, "test", name), "once is enough")
+                assert find.file(tx, "test", name).state == FileState.RETIRED
+
+
+def test_what_is_retired_keeps_its_bytes_out_while_something_of_it_is_there(busy: World) -> None:
+    lease, begun = busy.start()
+    busy.commit(lease, processed(lease, begun, A))
+    busy.declare(["again.root"])
+    with busy.catalog.write() as tx:
+        control.retire(tx, find.file(tx, "test", "a.root"), "not wanted")
+    lease, _ = busy.start(kinds=(Kind.INTAKE,))
+    ended = busy.commit(lease, {"file": written("a.root", A, section=1)})
+    assert (ended.state, ended.failure) == ("held", "duplicates")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from catalog import control, find, planning, productions, status, withdrawal
+from catalog import control, find, jobs, planning, productions, status, withdrawal
 from catalog.audit import audit
 from catalog.invariants import violations
 from catalog.states import FileState, JobState, Kind, ProductionState
-from tests.catalog.world import World, merged, processed, streams_of
+from sitecfg.errors import StaleLease
+from tests.catalog.world import World, merged, processed, streams_of, written
 
 EVENTS = {"a.root": list(range(1, 13)), "b.root": list(range(13, 31)), "c.root": list(range(31, 40))}
 
@@ -179,3 +180,26 @@ def test_an_input_that_was_given_up_is_not_taken_again_when_its_output_goes(done
     with done.catalog.read() as tx:
         assert {one.name for one in planning.inputs(tx, number_of(done))} == {"test:b.root", "test:c.root"}
     sound(done)
+
+
+def test_what_is_bad_before_anybody_looked_into_it_stays_bad(world: World) -> None:
+    (number,) = world.declare(["a.root"])
+    lease, _ = world.start(kinds=(Kind.INTAKE,))
+    with world.catalog.write() as tx:
+        withdrawal.invalidate(tx, find.file(tx, "test", "a.root"), "no beam")
+    with pytest.raises(StaleLease):
+        world.commit(lease, {"file": written("a.root", [1, 2])})
+    with world.catalog.read() as tx:
+        one = find.files_by_id(tx, [number])[number]
+        assert (one.state, one.why) == (FileState.BAD, "no beam")
+        assert violations(tx) == []
+
+
+def test_what_an_operator_found_bad_is_not_freed_with_the_job_that_found_it_bad_before(world: World) -> None:
+    world.declare(["a.root"])
+    lease, _ = world.start(kinds=(Kind.INTAKE,))
+    world.fail(lease, "source-bad")
+    with world.catalog.write() as tx:
+        withdrawal.invalidate(tx, find.file(tx, "test", "a.root"), "no beam")
+        assert jobs.free(tx, jobs=[lease.job]) == []
+        assert find.file(tx, "test", "a.root").state == FileState.BAD

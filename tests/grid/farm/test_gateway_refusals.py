@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from catalog.leases import Lease
     from grid.farm.home import Home
 
 EVENTS = {"a.root": [1, 2, 3, 4, 6], "b.root": [7, 8, 9]}
@@ -51,6 +52,11 @@ def dump(catalog: Catalog) -> dict[str, list[Any]]:
 
 class Stage:
     """A gateway with work in every state: two process jobs begun, one intake committed, one claimed."""
+
+    a: Lease
+    b: Lease
+    of_a: dict[str, Any]
+    of_b: dict[str, Any]
 
     def __init__(self, home: Home, catalog: Catalog, http: httpx.Client) -> None:
         self.home, self.catalog, self.http = home, catalog, http
