@@ -14,6 +14,7 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.farm
 
+#: What a process may grow by however short the run is: caches that fill. Bytes.
+SLACK = 8 << 20
 #: Threads that speak to the gateway at a time.
 SLOTS = 8
 
@@ -143,12 +146,14 @@ def dask(home: Home) -> Iterator[None]:
             )
             for role in ("scheduler", "worker")
         ]
-        while read_state(home.dask) is None:
-            time.sleep(0.02)
-        yield
-        for process in processes:
-            process.kill()
-            process.wait()
+        try:
+            while read_state(home.dask) is None:
+                time.sleep(0.02)
+            yield
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 @pytest.mark.parametrize("way", ["ours", "Dask alone"])
@@ -171,6 +176,18 @@ def test_attempts_through_ledger_and_dask(
 
 
 def through_the_ledger(benchmark: BenchmarkFixture, home: Home, count: int) -> None:
+    with machinery(home) as ledger:
+
+        def run() -> None:
+            ledger.add(count)
+            ledger.wait()
+
+        measure(benchmark, run, count)
+
+
+@contextmanager
+def machinery(home: Home) -> Iterator[Work]:
+    """A gateway, Dask, and a dispatcher in this process, warm."""
     stop = threading.Event()
     with attach(home.root) as session, work(home) as ledger, dask(home):
         dispatcher = threading.Thread(
@@ -181,14 +198,48 @@ def through_the_ledger(benchmark: BenchmarkFixture, home: Home, count: int) -> N
         dispatcher.start()
         ledger.add(SLOTS)
         ledger.wait()
+        try:
+            yield ledger
+        finally:
+            stop.set()
+            dispatcher.join()
+
+
+def test_memory_over_many_attempts(benchmark: BenchmarkFixture, home: Home, scale: float) -> None:
+    """After a tenth of the attempts no process of the farm grows any more: by less than a byte in ten."""
+    count = max(100, int(100_000 * scale))
+    with machinery(home) as ledger:
+        ledger.add(count // 10)
+        ledger.wait()
+        before = resident(home)
 
         def run() -> None:
-            ledger.add(count)
+            ledger.add(count - count // 10)
             ledger.wait()
 
-        measure(benchmark, run, count)
-        stop.set()
-        dispatcher.join()
+        measure(benchmark, run, count - count // 10)
+        after = resident(home)
+    grown = {name: f"{before[name] >> 20} to {after[name] >> 20} MiB" for name in before}
+    benchmark.extra_info["of"] = ", ".join(f"{name} {change}" for name, change in grown.items())
+    assert all(after[name] < 1.1 * before[name] + SLACK for name in before), grown
+
+
+def resident(home: Home) -> dict[str, int]:
+    """Return the resident bytes of the processes of a farm, and of this one, which dispatches."""
+    found = {"dispatcher": psutil.Process().memory_info().rss}
+    for process in psutil.process_iter(["cmdline", "memory_info"]):
+        line = process.info["cmdline"] or []
+        if str(home.root) in line:
+            found[role(line)] = process.info["memory_info"].rss
+    assert {"gateway", "scheduler", "worker"} <= set(found), found
+    return found
+
+
+def role(line: list[str]) -> str:
+    """Name a process by its command line: ``python -c PROGRAM NAME`` or ``python -m grid.farm.NAME``."""
+    if "-m" in line:
+        return line[line.index("-m") + 1].rpartition(".")[2]
+    return line[line.index("-c") + 2]
 
 
 @pytest.mark.parametrize("way", ["ours", "the farm without Dask"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Double, String, Text, bindparam, case, delete, func, insert, select, update
 
 from catalog import counters, find
 from catalog.batches import IN_LIST, ROWS, batches
 from catalog.dialects import insert_missing
 from catalog.engine import now
+from catalog.given import ForRows
+from catalog.schema import RowId
 from catalog.schema_files import dataset, file, file_section, replica
 from catalog.schema_runs import stream as stream_table
 from catalog.states import DatasetState, FileState, Kind, ReplicaState
@@ -179,14 +181,68 @@ _UNKNOWN = dict.fromkeys(
 )
 
 
+#: Which file of a scope has each of these names, and which of a dataset each of these URLs; NULL where there is none.
+#: Subqueries, for the same reason as in catalog.jobs.
+_NAMES = ForRows(
+    lambda given: select(
+        select(file.c.id)
+        .where(file.c.scope == bindparam("scope"), file.c.name == given.c.name)
+        .scalar_subquery()
+    ).select_from(given),
+    name=String(),
+)
+_URLS = ForRows(
+    lambda given: select(
+        given.c.url,
+        # The dataset is no condition of the join: PostgreSQL would begin with all its files.
+        select(func.min(case((file.c.dataset == bindparam("dataset"), file.c.name))))
+        .join_from(replica, file, file.c.id == replica.c.file)
+        .where(replica.c.url == given.c.url)
+        .scalar_subquery()
+        .label("name"),
+    ),
+    url=Text(),
+)
+_NEW_FILES = ForRows(
+    lambda given: insert(file).from_select(
+        ["id", "dataset", "scope", "name", "purpose", "state", "created"],
+        select(
+            given.c.id,
+            bindparam("dataset", type_=RowId),
+            bindparam("scope", type_=String()),
+            given.c.name,
+            bindparam("purpose", type_=String()),
+            bindparam("state", type_=String()),
+            bindparam("created", type_=Double()),
+        ),
+    ),
+    id=RowId,
+    name=String(),
+)
+_NEW_COPIES = ForRows(
+    lambda given: insert(replica).from_select(
+        ["file", "url", "state", "created"],
+        select(
+            given.c.id,
+            given.c.url,
+            bindparam("state", type_=String()),
+            bindparam("created", type_=Double()),
+        ),
+    ),
+    id=RowId,
+    url=Text(),
+)
+
+
 def _known(tx: Connection, target: Dataset, names: Sequence[str]) -> dict[str, tuple[int, int, set[str]]]:
     """Return what is known of the names in the dataset's scope: file, dataset, URLs."""
     answer: dict[str, tuple[int, int, set[str]]] = {}
-    for piece in batches(names, IN_LIST):
+    found = _NAMES.run(tx, [{"name": name} for name in names], scope=target.scope)
+    for piece in batches((number for number in found.scalars() if number is not None), IN_LIST):
         for row in tx.execute(
             select(file.c.name, file.c.id, file.c.dataset, replica.c.url)
             .join_from(file, replica, replica.c.file == file.c.id, isouter=True)
-            .where(file.c.scope == target.scope, file.c.name.in_(piece))
+            .where(file.c.id.in_(piece))
         ):
             answer.setdefault(row.name, (row.id, row.dataset, set()))[2].add(row.url)
     return answer
@@ -209,17 +265,9 @@ def _one_name_each(tx: Connection, target: Dataset, new: Mapping[str, str]) -> N
     """Refuse a URL that has two names in the dataset."""
     seen = {url: name for name, url in new.items()}
     clash = next(((name, seen[url], url) for name, url in new.items() if seen[url] != name), None)
-    copies: dict[int, str] = {}
-    for piece in batches(seen, IN_LIST):
-        copies.update(
-            tuple(row)
-            for row in tx.execute(select(replica.c.file, replica.c.url).where(replica.c.url.in_(piece)))
-        )
-    for numbers in batches(copies, IN_LIST):
-        for number, name in tx.execute(
-            select(file.c.id, file.c.name).where(file.c.id.in_(numbers), file.c.dataset == target.id)
-        ):
-            clash = clash or (name, seen[copies[number]], copies[number])
+    for row in _URLS.run(tx, [{"url": url} for url in seen], dataset=target.id):
+        if row.name is not None:
+            clash = clash or (row.name, seen[row.url], row.url)
     if clash:
         raise DuplicateEvents(
             f"one file under two names: {clash[0]} and {clash[1]}", where=clash[2], todo="declare it once"
@@ -227,27 +275,17 @@ def _one_name_each(tx: Connection, target: Dataset, new: Mapping[str, str]) -> N
 
 
 def _insert(tx: Connection, target: Dataset, new: Mapping[str, str], ids: Sequence[int], at: float) -> None:
-    if not new:
-        return
-    tx.execute(
-        insert(file),
-        [
-            {
-                "id": number,
-                "dataset": target.id,
-                "scope": target.scope,
-                "name": Name(target.scope, name).name,
-                "purpose": "input",
-                "state": FileState.CLOSED,
-                "created": at,
-            }
-            for number, name in zip(ids, new, strict=True)
-        ],
+    rows = [
+        {"id": number, "name": Name(target.scope, name).name, "url": url}
+        for number, (name, url) in zip(ids, new.items(), strict=True)
+    ]
+    _NEW_FILES.run(
+        tx,
+        rows,
+        dataset=target.id,
+        scope=target.scope,
+        purpose="input",
+        state=FileState.CLOSED,
+        created=at,
     )
-    tx.execute(
-        insert(replica),
-        [
-            {"file": number, "url": url, "state": ReplicaState.AVAILABLE, "created": at}
-            for number, url in zip(ids, new.values(), strict=True)
-        ],
-    )
+    _NEW_COPIES.run(tx, rows, state=ReplicaState.AVAILABLE, created=at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from catalog.batches import IN_LIST, batches
-from catalog.given import ForRows
+from catalog.given import ForRows, among
 from catalog.rows import Dataset, File
 from catalog.schema import RowId
 from catalog.schema_files import dataset as dataset_table
@@ -37,7 +37,7 @@ _INPUTS = ForRows(
     lambda given: (
         _WITH_COPIES.add_columns(job_input.c.job)
         .join(job_input, job_input.c.file == file_table.c.id)
-        .join(given, given.c.job == job_input.c.job)
+        .where(among(job_input.c.job, given.c.job))
         .order_by(job_input.c.job, job_input.c.position, *_OLDEST_COPY)
     ),
     job=RowId,

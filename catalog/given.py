@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, bindparam, cast, column, func, select
+from sqlalchemy import String, Subquery, any_, bindparam, cast, column, func, select
 from sqlalchemy.dialects import postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection, CursorResult, Executable, FromClause
+    from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, FromClause
     from sqlalchemy.types import TypeEngine
 
 _ROWS = bindparam("the_rows", type_=String())
@@ -35,9 +35,25 @@ class ForRows:
     def __init__(self, make: Callable[[FromClause], Executable], **columns: TypeEngine[Any]) -> None:
         self._for = {"sqlite": make(_in_sqlite(columns)), "postgresql": make(_in_postgresql(columns))}
 
-    def run(self, tx: Connection, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
-        """Run it for `rows`: what JSON can express, by the names of the columns; absent is NULL."""
-        return tx.execute(self._for[tx.dialect.name], {"the_rows": json.dumps(rows, allow_nan=False)})
+    def run(self, tx: Connection, rows: Sequence[Mapping[str, Any]], **same: Any) -> CursorResult[Any]:
+        """Run it for `rows`: what JSON can express, by the names of the columns; absent is NULL.
+
+        ``same`` are the statement's own parameters, which stand for the same in every row.
+        """
+        given = json.dumps(rows, allow_nan=False, separators=(",", ":"))
+        return tx.execute(self._for[tx.dialect.name], {"the_rows": given, **same})
+
+
+def among(column: ColumnElement[Any], given: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a table's column has one of the given values: looked up in the table's index, one after the other.
+
+    A join would leave the order to the database. It doesn't know how many rows are given, and may look through all of
+    them for each row of the table.
+    """
+    values = select(given)
+    if isinstance(given.table, Subquery):
+        return column.in_(values)
+    return column == any_(func.array(values.scalar_subquery(), type_=postgresql.ARRAY(given.type)))
 
 
 def _in_sqlite(columns: Mapping[str, TypeEngine[Any]]) -> FromClause:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from catalog.given import ForRows
+from catalog.given import ForRows, among
 from catalog.schema import RowId
 from catalog.schema_work import attempt, job, job_spec
 from catalog.states import JobState, Outcome
@@ -139,8 +139,8 @@ SAID = update(job_spec).where(job_spec.c.job == _JOB)
 TASK = ForRows(
     lambda given: (
         select(job.c.id, job.c.kind, job.c.production, job_spec.c.key, job_spec.c.spec)
-        .join_from(given, job, job.c.id == given.c.job)
-        .join(job_spec, job_spec.c.job == job.c.id)
+        .join_from(job, job_spec, job_spec.c.job == job.c.id)
+        .where(among(job.c.id, given.c.job))
     ),
     job=RowId,
 )

@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import (
+    JSON,
+    Double,
+    Integer,
+    String,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from catalog import counters, files
 from catalog.batches import IN_LIST, ROWS, batches
 from catalog.engine import now
+from catalog.given import ForRows
+from catalog.schema import RowId
 from catalog.schema_work import attempt, job, job_input, job_spec, production_input
 from catalog.states import JobState, Kind, Outcome
 from sitecfg.errors import LedgerError
@@ -19,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, Row
+
+
+_OWNER, _KIND = bindparam("owner", type_=RowId), bindparam("kind", type_=String())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +68,8 @@ def add_jobs(
     made: list[int] = []
     at = now(tx)
     for piece in batches(new, ROWS):
-        there = _keys(tx, owner, kind, [one.key for one in piece])
+        asked = _TAKEN_KEYS.run(tx, [{"key": one.key} for one in piece], owner=owner, kind=kind)
+        there = set(asked.scalars())
         missing = list({one.key: one for one in piece if one.key not in there}.values())
         ids = counters.take(tx, "job", len(missing))
         if missing:
@@ -156,20 +173,55 @@ def cancel(tx: Connection, jobs: Iterable[int], why: str, *, done: bool = False)
     return cancelled
 
 
-def _keys(tx: Connection, owner: int, kind: Kind, keys: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for piece in batches(keys, IN_LIST):
-        found.update(
-            tx.execute(
-                select(job_spec.c.key).where(
-                    job_spec.c.owner == owner,
-                    job_spec.c.kind == kind,
-                    job_spec.c.live,
-                    job_spec.c.key.in_(piece),
-                )
-            ).scalars()
+#: Which of these keys live jobs have; NULL for the others. As a subquery it is looked up in the index key by key:
+#: PostgreSQL would join the wrong way round while a table that was just filled has no statistics.
+_TAKEN_KEYS = ForRows(
+    lambda given: select(
+        select(job_spec.c.key)
+        .where(
+            job_spec.c.owner == _OWNER,
+            job_spec.c.kind == _KIND,
+            job_spec.c.key == given.c.key,
+            job_spec.c.live,
         )
-    return found
+        .scalar_subquery()
+    ).select_from(given),
+    key=String(),
+)
+_NEW_JOBS = ForRows(
+    lambda given: insert(job).from_select(
+        ["id", "production", "kind", "state", "priority", "run_at", "epoch"],
+        select(
+            given.c.id,
+            bindparam("production", type_=RowId),
+            _KIND,
+            bindparam("state", type_=String()),
+            bindparam("priority", type_=Integer()),
+            bindparam("run_at", type_=Double()),
+            literal_column("0"),
+        ),
+    ),
+    id=RowId,
+)
+_NEW_SPECS = ForRows(
+    lambda given: insert(job_spec).from_select(
+        ["job", "owner", "kind", "key", "live", "spec", "pardoned"],
+        select(given.c.id, _OWNER, _KIND, given.c.key, true(), given.c.spec, literal_column("0")),
+    ),
+    id=RowId,
+    key=String(),
+    spec=JSON(),
+)
+_NEW_INPUTS = ForRows(
+    lambda given: insert(job_input).from_select(
+        ["job", "file", "owner", "kind", "position", "live", "turn"],
+        select(given.c.job, given.c.file, _OWNER, _KIND, given.c.position, true(), given.c.turn),
+    ),
+    job=RowId,
+    file=RowId,
+    position=Integer(),
+    turn=RowId,
+)
 
 
 def _insert(
@@ -181,53 +233,20 @@ def _insert(
     priority: int,
     at: float,
 ) -> None:
-    owner = production or 0
-    tx.execute(
-        insert(job),
-        [
-            {
-                "id": number,
-                "production": production,
-                "kind": kind,
-                "state": JobState.READY,
-                "priority": priority,
-                "run_at": at,
-                "epoch": 0,
-            }
-            for number in ids
-        ],
-    )
-    tx.execute(
-        insert(job_spec),
-        [
-            {
-                "job": number,
-                "owner": owner,
-                "kind": kind,
-                "key": one.key,
-                "live": True,
-                "spec": dict(one.spec),
-                "pardoned": 0,
-            }
-            for number, one in zip(ids, new, strict=True)
-        ],
-    )
+    whose = {"owner": production or 0, "kind": kind}
+    rows = [
+        {"id": number, "key": one.key, "spec": dict(one.spec)} for number, one in zip(ids, new, strict=True)
+    ]
+    state = JobState.READY
+    _NEW_JOBS.run(tx, rows, production=production, kind=kind, state=state, priority=priority, run_at=at)
+    _NEW_SPECS.run(tx, rows, **whose)
     taken = [
-        {
-            "job": number,
-            "file": one_file,
-            "owner": owner,
-            "kind": kind,
-            "position": place,
-            "live": True,
-            "turn": number if kind == Kind.COMPARE else 0,
-        }
+        {"job": number, "file": one_file, "position": place, "turn": number if kind == Kind.COMPARE else 0}
         for number, one in zip(ids, new, strict=True)
         for place, one_file in enumerate(one.inputs)
     ]
     try:
-        if taken:
-            tx.execute(insert(job_input), taken)
+        _NEW_INPUTS.run(tx, taken, **whose)
     except IntegrityError as error:
         raise LedgerError(
             f"an input of these {kind} jobs doesn't exist, or another live {kind} job of the production has it",

@@ -7,8 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from catalog import jobs, planning, productions, status, triggers
+from catalog.batches import batches
 from catalog.states import READABLE, FileState, JobState, Kind, ProductionState
-from grid.farm.plan import Fate, Input, Output, Plan, Standing, plan
+from grid.farm.plan import Fate, Input, Merge, Output, Plan, Process, Standing, plan
 from grid.steps.recipe import Recipe
 from sitecfg.points import reach
 
@@ -22,6 +23,9 @@ __all__ = ["Planner", "streams_of"]
 
 #: However large a production is, it is planned at least this often while things happen, seconds.
 LONGEST_PAUSE_S = 30.0
+
+#: Jobs made in one transaction: claims and commits wait for its end.
+AT_ONCE = 20_000
 
 _FATES = {
     JobState.READY: Fate.WAITING,
@@ -85,13 +89,19 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
         answer, numbers = _ask(tx, production, recipe, max_inputs)
     if not _changes(answer, production):
         return
-    new_merges: Counter[str] = Counter()
+    *before, last = list(batches(answer.process, AT_ONCE)) or [[]]
+    for piece in before:
+        with catalog.write() as tx:
+            if not _active(tx, production):
+                return
+            _add_process(tx, production, piece, numbers)
     with catalog.write() as tx:
-        if productions.get(tx, production.name).state != ProductionState.ACTIVE:
-            return  # paused or cancelled since
+        if not _active(tx, production):
+            return
         if answer.standing is not Standing.ACTIVE:
             # A job may have been freed, or an input added, since: only what is true now may end the planning.
             answer, numbers = _ask(tx, production, recipe, max_inputs)
+            last = list(answer.process)
         jobs.add_jobs(
             tx,
             production.id,
@@ -99,28 +109,35 @@ def _plan(catalog: Catalog, production: Production, max_inputs: int) -> None:
             [jobs.NewJob(one.key, _ids(numbers, one.files)) for one in answer.compare],
             priority=production.priority,
         )
-        jobs.add_jobs(
-            tx,
-            production.id,
-            Kind.PROCESS,
-            [jobs.NewJob(one.file, _ids(numbers, (one.file,))) for one in answer.process],
-            priority=production.priority,
-        )
-        merged = Counter(key.partition("/")[0] for key in status.states_by_key(tx, production.id, Kind.MERGE))
-        for one in answer.merge:
-            number = merged[one.stream] + new_merges[one.stream] + 1
-            new_merges[one.stream] += 1
-            spec = {"stream": one.stream, "number": number}
-            jobs.add_jobs(
-                tx,
-                production.id,
-                Kind.MERGE,
-                [jobs.NewJob(one.key, _ids(numbers, one.files), spec)],
-                priority=production.priority,
-            )
+        _add_process(tx, production, last, numbers)
+        _add_merges(tx, production, answer.merge, numbers)
         productions.set_production_state(tx, production.id, _STATES[answer.standing], why=_why(answer))
         reach("plan.open")
     reach("plan.durable")
+
+
+def _active(tx: Transaction, production: Production) -> bool:
+    """Whether it was neither paused nor cancelled since."""
+    return productions.get(tx, production.name).state == ProductionState.ACTIVE
+
+
+def _add_process(
+    tx: Transaction, production: Production, new: Sequence[Process], numbers: Mapping[str, int]
+) -> None:
+    made = [jobs.NewJob(one.file, _ids(numbers, (one.file,))) for one in new]
+    jobs.add_jobs(tx, production.id, Kind.PROCESS, made, priority=production.priority)
+
+
+def _add_merges(
+    tx: Transaction, production: Production, new: Sequence[Merge], numbers: Mapping[str, int]
+) -> None:
+    count = Counter(key.partition("/")[0] for key in status.states_by_key(tx, production.id, Kind.MERGE))
+    made = []
+    for one in new:
+        count[one.stream] += 1
+        spec = {"stream": one.stream, "number": count[one.stream]}
+        made.append(jobs.NewJob(one.key, _ids(numbers, one.files), spec))
+    jobs.add_jobs(tx, production.id, Kind.MERGE, made, priority=production.priority)
 
 
 def _changes(answer: Plan, production: Production) -> bool:
