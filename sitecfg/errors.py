@@ -77,8 +77,6 @@ __all__ = [
     "UnsupportedContent",
     "UsageError",
     "UserCodeError",
-    "from_json",
-    "said_by",
 ]
 
 #: What a foreign exception says loses its middle when it is longer, characters.

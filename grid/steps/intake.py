@@ -33,7 +33,8 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
 
     (source,) = spec["inputs"]
     here = spec["attempt"]
-    with local_copy(source["urls"][0], Path(here["scratch"]), progress) as path, untouched(path):
+    url = source["urls"][0]
+    with local_copy(url, Path(here["scratch"]), progress) as path, untouched(path, where=url):
         checked = verify(path, progress=progress)
         facts = file_facts(
             path,

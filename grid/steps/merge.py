@@ -52,7 +52,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
         paths = []
         for one in spec["inputs"]:
             path = stack.enter_context(local_copy(one["urls"][0], Path(here["scratch"]), progress))
-            stack.enter_context(untouched(path))
+            stack.enter_context(untouched(path, where=one["urls"][0]))
             check_bytes(path, one, where=one["urls"][0])
             paths.append(path)
         report = merge(

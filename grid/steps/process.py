@@ -65,7 +65,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     with (
         targets.undone_on_error(),
         local_copy(source["urls"][0], Path(here["scratch"]), progress) as path,
-        untouched(path),
+        untouched(path, where=source["urls"][0]),
     ):
         check_bytes(path, source, where=source["urls"][0])
         made = _made(recipe, path, here, progress)

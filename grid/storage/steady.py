@@ -30,8 +30,15 @@ def mark(path: Path) -> tuple[int, int, int, int]:
 
 
 @contextmanager
-def untouched(path: Path) -> Iterator[None]:
+def untouched(path: Path, *, where: str) -> Iterator[None]:
     """Refuse what the block made of a file that was written to, replaced or removed meanwhile.
+
+    Parameters
+    ----------
+    path
+        The file.
+    where
+        What it is called in errors: the address by which the catalog knows it.
 
     Raises
     ------
@@ -44,15 +51,19 @@ def untouched(path: Path) -> Iterator[None]:
     try:
         yield
     except (InputError, EventError) as error:
-        _compare(before, path, error)
+        _compare(before, path, where, error)
         raise
-    _compare(before, path, None)
+    _compare(before, path, where, None)
 
 
-def _compare(before: tuple[int, int, int, int], path: Path, seen: Exception | None) -> None:
-    if mark(path) != before:
+def _compare(before: tuple[int, int, int, int], path: Path, where: str, seen: Exception | None) -> None:
+    try:
+        now = mark(path)
+    except MissingFile as error:
+        raise MissingFile("it was removed while it was read", where=where, todo="bring it back") from error
+    if now != before:
         raise CorruptFile(
             "it was changed while it was read",
-            where=str(path),
+            where=where,
             todo="declare a file when its writer is finished with it",
         ) from seen
