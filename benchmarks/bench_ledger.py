@@ -14,6 +14,7 @@ from catalog import files, jobs, productions, status, work
 from catalog.engine import Catalog, create
 from catalog.leases import Lease
 from catalog.states import JobState, Kind
+from grid.farm import reception
 from grid.farm.plan import Fate, Input, Plan, plan
 from tests.services.postgres import Postgres
 
@@ -160,15 +161,23 @@ def test_making_jobs(benchmark: BenchmarkFixture, catalog: Catalog, scale: float
 
 @on_both
 def test_asking_for_the_status(benchmark: BenchmarkFixture, catalog: Catalog, scale: float) -> None:
+    """What ``grid status`` shows of one production."""
     ids = register(catalog, int(MANY * scale))
-    production = make_jobs(catalog, ids)
+    number = make_jobs(catalog, ids)
+    with catalog.write() as tx:
+        productions.add_inputs(tx, number, ids)
+        (production,) = productions.productions(tx)
 
-    def ask() -> dict[str, dict[str, int]]:
+    def ask() -> dict[str, Any]:
         with catalog.read() as tx:
-            return status.job_counts(tx, production)
+            return reception.progress(tx, production.name)
 
     benchmark.extra_info["of"] = f"{len(ids):,} jobs"
-    assert benchmark(ask) == {Kind.COMPARE: {JobState.READY: len(ids)}}
+    assert benchmark(ask)["total"] == {
+        Kind.INTAKE: len(ids),
+        Kind.COMPARE: len(ids),
+        Kind.PROCESS: len(ids),
+    }
 
 
 def test_planning_without_a_farm(benchmark: BenchmarkFixture, scale: float) -> None:
