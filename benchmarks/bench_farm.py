@@ -65,7 +65,7 @@ class Work:
 
     def wait(self) -> None:
         """Wait until all are done; each must have been committed once."""
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 600 + self._made
         while self.done() < self._made:
             assert time.monotonic() < deadline
             time.sleep(0.01)
