@@ -97,7 +97,12 @@ def merge(sources: Sequence[Tally], output: Tally) -> list[str]:
 
 
 def sections(events: int, parts: Sequence[tuple[int, int, int]]) -> list[str]:
-    """Check that a file's events are those of its run sections ``(run, section, events)``, if it has any."""
+    """Check that a file's events are those of its run sections ``(run, section, events)``, if it has any.
+
+    Each section is told once: its events are one number.
+    """
+    if len({part[:2] for part in parts}) < len(parts):
+        return ["a run section is told twice"]
     booked = sum(part[2] for part in parts)
     if parts and booked != events:
         return [f"the run sections hold {booked} events, the file {events}"]

@@ -86,3 +86,4 @@ def test_run_sections_add_up() -> None:
     assert closure.sections(5, [(1, 1, 2), (1, 2, 3)]) == []
     assert closure.sections(5, []) == []
     assert closure.sections(5, [(1, 1, 2)])
+    assert closure.sections(5, [(1, 1, 2), (1, 1, 3)])

@@ -145,6 +145,13 @@ ELSEWHERE = [
     Case("output: dataset above", "/commit", with_output(dataset="test:../raw"), 422),
     Case("output: other parents", "/commit", with_output(parents=["test:b.root"]), 422),
     Case("result: events lost", "/commit", with_result(books=[]), 422, "ClosureError"),
+    Case(
+        "result: a section twice",
+        "/commit",
+        with_output(sections=[[1, 1, 1], [1, 1, 2]]),
+        422,
+        "ClosureError",
+    ),
     Case("result: no outputs", "/commit", with_result(outputs=[]), 422, "ClosureError"),
     Case("result: outputs no list", "/commit", with_result(outputs={"0": 1}), 422),
     Case("result: outputs no objects", "/commit", with_result(outputs=[1, None, "x", []]), 422),
