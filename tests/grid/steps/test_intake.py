@@ -12,7 +12,7 @@ from grid import Production
 from grid.mock.sample import MENU
 from grid.steps.reread import reread
 from sitecfg.errors import ClosureError, CorruptFile, MissingFile, MissingIdentity, NotRootFile, TruncatedFile
-from tests.grid.house import changed, flip, grid, identities
+from tests.grid.house import changed, closed_to_me, flip, grid, identities
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,14 @@ def test_files_that_are_broken(
     task = intake_of(bench, raw)
     damage(raw)
     with pytest.raises(error, match=r"raw\.root"):
+        task.run()
+
+
+def test_a_file_that_may_not_be_read(bench: Bench, inputs: list[Path], tmp_path: Path) -> None:
+    raw = tmp_path / "raw.root"
+    shutil.copy(inputs[0], raw)
+    task = intake_of(bench, raw)
+    with closed_to_me(raw), pytest.raises(MissingFile, match="Permission denied"):
         task.run()
 
 
