@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Double, String, Text, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Double, String, Text, and_, bindparam, case, delete, func, insert, select, update
 
 from catalog import counters, find
 from catalog.batches import IN_LIST, ROWS, batches
@@ -160,6 +160,11 @@ def unmark_bad(tx: Connection, job: int, kind: Kind) -> None:
     """Take back every mark that `job` has set, so that its next attempt can look again. Idempotent.
 
     A file that an intake job had refused waits for intake again, without facts.
+
+    Raises
+    ------
+    DuplicateEvents
+        The bytes of such a file have come in under another name since.
     """
     marked = (file.c.blamed_by == job, file.c.state == FileState.BAD)
     ids = list(tx.execute(select(file.c.id).where(*marked)).scalars())
@@ -169,11 +174,26 @@ def unmark_bad(tx: Connection, job: int, kind: Kind) -> None:
             tx.execute(delete(file_section).where(file_section.c.file.in_(piece)))
             tx.execute(update(file).where(file.c.id.in_(piece)).values(state=FileState.CLOSED, **_UNKNOWN))
         else:
+            _no_twins(tx, piece)
             tx.execute(
                 update(file)
                 .where(file.c.id.in_(piece))
                 .values(state=FileState.ON_DISK, why=None, blamed_by=None)
             )
+
+
+def _no_twins(tx: Connection, ids: Sequence[int]) -> None:
+    twin = file.alias("twin")
+    same = [file.c[name] == twin.c[name] for name in ("dataset", "purpose", "bytes", "adler32", "xxh3")]
+    used = twin.c.state.not_in((FileState.BAD, FileState.RETIRED))
+    query = select(file.c.scope, file.c.name, twin.c.name).join_from(file, twin, and_(used, *same))
+    found = tx.execute(query.where(file.c.id.in_(ids), file.c.purpose == "input")).first()
+    if found is not None:
+        raise DuplicateEvents(
+            f"its very bytes have come in as {found[2]} since",
+            where=f"{found[0]}:{found[1]}",
+            todo="put one of the two aside with: grid cancel",
+        )
 
 
 _UNKNOWN = dict.fromkeys(

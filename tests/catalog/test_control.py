@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog import control, find, planning, productions, status, withdrawal, work
+from catalog import control, find, jobs, planning, productions, status, withdrawal, work
 from catalog.audit import audit
 from catalog.invariants import violations
 from catalog.states import FileState, Kind, ProductionState
-from sitecfg.errors import UsageError
+from sitecfg.errors import DuplicateEvents, UsageError
 from tests.catalog.world import World, processed, written
 
 if TYPE_CHECKING:
@@ -181,3 +181,17 @@ def test_what_is_retired_keeps_its_bytes_out_while_something_of_it_is_there(busy
     lease, _ = busy.start(kinds=(Kind.INTAKE,))
     ended = busy.commit(lease, {"file": written("a.root", A, section=1)})
     assert (ended.state, ended.failure) == ("held", "duplicates")
+
+
+def test_what_a_job_found_bad_stays_so_while_its_bytes_are_there_under_another_name(busy: World) -> None:
+    lease, _ = busy.start()
+    busy.fail(lease, "source-bad")
+    busy.declare(["again.root"])
+    again, _ = busy.start(kinds=(Kind.INTAKE,))
+    assert busy.commit(again, {"file": written("a.root", A)}).state == "done"
+    with pytest.raises(DuplicateEvents, match=r"come in as again\.root"), busy.catalog.write() as tx:
+        jobs.free(tx, jobs=[lease.job])
+    with busy.catalog.write() as tx:
+        control.retire(tx, find.file(tx, "test", "again.root"), "a.root is right after all")
+        assert jobs.free(tx, jobs=[lease.job]) == [lease.job]
+        assert find.file(tx, "test", "a.root").state == FileState.ON_DISK
