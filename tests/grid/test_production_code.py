@@ -232,6 +232,11 @@ def test_the_log_shows_the_traceback_in_the_users_script(bad_code: House) -> Non
     assert 'raise ZeroDivisionError("thunder and lightning")' in log
 
 
+def sleeping(mark: str) -> list[psutil.Process]:
+    """Return the processes with a mark among their words, none of them the shell that starts them."""
+    return [one for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or [])]
+
+
 def test_programs_that_are_not_python(house: House, tmp_path: Path, paths: list[Path]) -> None:
     copying = Production(name="copied", input=[*paths], process=Command("cp {input} {output}"), scope="prod")
     # It would sleep for ever, and so would what it started; a kill of the payload has to end all of them.
@@ -240,8 +245,7 @@ def test_programs_that_are_not_python(house: House, tmp_path: Path, paths: list[
     hanging = Production(name="hanging", input=paths[:1], process=Command(line), scope="prod")
     house.submit(copying, hanging)
     until((tmp_path / "started").exists, 60)
-    sleepers = [one for one in psutil.process_iter(["cmdline"]) if "7654" in (one.info["cmdline"] or [])]
-    assert len(sleepers) >= 2
+    sleepers = until(lambda: len(found := sleeping("7654")) == 2 and found)
     house("cancel", "hanging", "--why", "it hangs")
     psutil.wait_procs(sleepers, timeout=60)
     assert not [one for one in sleepers if one.is_running()]
