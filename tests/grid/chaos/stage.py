@@ -30,19 +30,14 @@ STREAMS = {
     "JET": ["HLT_PFJet80_v4"],
     "MET": ["HLT_PFMET120_v6", "HLT_DoubleMu8_v2"],
 }
-#: With `gate`, a call of the user's code waits for that file; without, for nothing.
 SCRIPT = """
 import time
-from pathlib import Path
 
 from grid import Production
 from grid.trigger import TriggerTable
 
-GATE = {gate!r}
-
 def with_muons(events, conditions):
-    while GATE and not Path(GATE).exists():
-        time.sleep(0.02)
+    time.sleep({pause_s!r})
     return events[events.nMuon > 0]
 
 production = Production(
@@ -82,8 +77,10 @@ class Stage:
         How many raw files, and how many events in each.
     lease_s
         How long leases last.
-    gated
-        Whether the user's code waits until :meth:`open_gate`.
+    workers
+        How many workers, and how many slots each of them has.
+    pause_s
+        How long the user's code does nothing, as an attempt that has to last some time.
     pool
         Where outputs lie; in the home if not given.
     more
@@ -98,7 +95,8 @@ class Stage:
         files: int,
         events: int = 40,
         lease_s: float = 4,
-        gated: bool = False,
+        workers: tuple[int, int] = (2, 1),
+        pause_s: float = 0.0,
         pool: Path | None = None,
         more: str = "",
     ) -> None:
@@ -108,23 +106,23 @@ class Stage:
         create(self.url)  # so that it can be asked from the beginning
         self.sql = Sql(self.url)
         self.pool = pool or self.home.pool
-        self.settings = (
-            SETTINGS.replace('seconds = "6 s"', f'seconds = "{lease_s} s"').replace(
-                "[pool]", f'[pool]\npath = "{self.pool}"'
-            )
-            + MERGES
-            + more
-        )
+        self.settings = SETTINGS + MERGES + more
+        for shipped, wanted in {
+            'seconds = "6 s"': f'seconds = "{lease_s} s"',
+            "[pool]": f'[pool]\npath = "{self.pool}"',
+            "number = 2\nslots = 1": f"number = {workers[0]}\nslots = {workers[1]}",
+        }.items():
+            assert shipped in self.settings
+            self.settings = self.settings.replace(shipped, wanted)
         self.home.settings.write_text(f'{self.settings}\n[catalog]\nurl = "{self.url}"\n')
         self.house = House(self.home.root)
         self.inputs = [one.path for one in make_sample(folder / "raw", files=files, events=events, seed=11)]
         self.lease_s = lease_s
         self._command: subprocess.Popen[str] | None = None
-        self._gate = folder / "gate"
         self.script = folder / "script.py"
         self.script.write_text(
             SCRIPT.format(
-                gate=str(self._gate) if gated else "",
+                pause_s=pause_s,
                 inputs=[str(one) for one in self.inputs],
                 streams=STREAMS,
             )
@@ -148,9 +146,6 @@ class Stage:
             child.communicate()
             for process in processes_of(self.home):
                 process.kill()
-
-    def open_gate(self) -> None:
-        self._gate.touch()
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
         """Wait for something that happens while the command runs, and return it."""
