@@ -94,8 +94,9 @@ class Catalog:
         Parameters
         ----------
         durable
-            False for what may be forgotten if the power fails (but not if a process is killed), as leases may:
-            it spares the wait for the disk. The next durable transaction makes it durable too.
+            False for what may be forgotten if the power fails, or a database server is killed (but not if a
+            process of ours is), as leases may: it spares the wait for the disk. The next durable transaction
+            makes it durable too.
         """
         if self.engine.dialect.name == "sqlite":
             with self._turn:
