@@ -60,7 +60,7 @@ SAMPLE: list[Cell] = [
 ]
 TABLES = ("tables.begun", "tables.open", "tables.durable")
 #: Rows that one farm goes through.
-ROWS_AT_A_TIME = 5
+ROWS_AT_A_TIME = 6
 
 
 def farm_rows() -> list[Row]:
@@ -108,7 +108,7 @@ def points(tmp_path: Path) -> Points:
     return Points(tmp_path / "points")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("cells", CELLS)
 def test_kills_at_points(
     home: Home, points: Points, raw: list[Path], tmp_path: Path, cells: list[Cell]
