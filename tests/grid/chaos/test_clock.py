@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.services.postgres import Postgres
 
-pytestmark = [pytest.mark.farm, pytest.mark.slow]
+pytestmark = [pytest.mark.farm, pytest.mark.slow, pytest.mark.timeout(400)]
 
 HOUR_S = 3600
 

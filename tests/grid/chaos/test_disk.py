@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.farm,
     pytest.mark.slow,
+    pytest.mark.timeout(400),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk"),
 ]
 #: Waits that a test can wait for; the number of retries is the shipped one.

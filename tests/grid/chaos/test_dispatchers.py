@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.farm, pytest.mark.slow]
+pytestmark = [pytest.mark.farm, pytest.mark.slow, pytest.mark.timeout(400)]
 
 SECOND = """
 import sys

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.grid.chaos.stage import Stage
-from tests.grid.chaos.strikes import PAYLOAD, Disturber, Toll
+from tests.grid.chaos.strikes import PAYLOAD, Disturber
+from tests.grid.chaos.toll import Toll
 from tests.services.postgres import Postgres
 
 if TYPE_CHECKING:
