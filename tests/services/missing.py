@@ -10,7 +10,7 @@ import pytest
 
 def missing(service: str, install: str) -> NoReturn:
     """Fail in CI, where everything must be there; skip elsewhere, and say how to get it."""
-    reason = f"{service} is not installed: {install}"
+    reason = f"{service} is not there: {install}"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
