@@ -111,10 +111,16 @@ class Drill:
             self._killed.append(f"{victim} at {row}")
             _log.info("%s at %s: %.1f s", victim, row, time.monotonic() - began)
 
-    def over(self) -> bool:
-        """Whether nothing is left to do."""
-        facts = self._client.get("/productions/drill")
+    def finish(self) -> None:
+        """Wait until nothing is left to do, for as long as something is being done."""
+        while not self._over(before := self._client.get("/productions/drill")):
+            until(partial(self._moved, before), PATIENCE_S)
+
+    def _over(self, facts: dict[str, Any]) -> bool:
         return bool(facts["state"] == "complete" and facts["total"]["process"] == len(self.inputs))
+
+    def _moved(self, before: dict[str, Any]) -> bool:
+        return bool(self._client.get("/productions/drill") != before)
 
     # --- one cell ----------------------------------------------------------------------------------------------
 

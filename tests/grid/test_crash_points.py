@@ -118,7 +118,7 @@ def test_kills_at_points(
     with attach(home.root, "farm") as session:
         with Drill(session, points, iter(raw), production) as drill:
             drill.run(cells)
-            until(drill.over, PATIENCE_S)
+            drill.finish()
         prove(house, "drill", drill.inputs)
     until(lambda: not processes_of(home), PATIENCE_S)
     sweep(house, site_of(home).catalog.url, drill.inputs)
@@ -147,7 +147,7 @@ def test_kills_while_the_tables_are_made(home: Home, points: Points, raw: list[P
             assert session.client.get("/productions", patience_s=PATIENCE_S) == {"productions": []}
             MATRIX.note(row, victim, "passed")
         with Drill(session, points, iter(raw), production) as drill:
-            until(drill.over, PATIENCE_S)
+            drill.finish()
         prove(house, "drill", drill.inputs)
 
 
