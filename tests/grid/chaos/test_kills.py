@@ -52,7 +52,7 @@ def test_a_few_kills(tmp_path: Path, report: Callable[..., None]) -> None:
 @pytest.mark.timeout(400)
 def test_forty_kills(tmp_path: Path, report: Callable[..., None]) -> None:
     stage = Stage(tmp_path, files=70)
-    toll = suffer("kills on SQLite", stage, Disturber(stage), VICTIMS, jobs=210, times=44)
+    toll = suffer("kills on SQLite", stage, Disturber(stage), VICTIMS, jobs=200, times=48)
     assert len(toll.landed) >= 40
     report(*toll.lines())
 
@@ -70,7 +70,7 @@ def test_forty_kills_on_postgresql(tmp_path: Path, report: Callable[..., None]) 
     try:
         stage = Stage(tmp_path, server.make(), files=70)
         disturber = Disturber(stage, {"postmaster": kill_postmaster})
-        toll = suffer("kills on PostgreSQL", stage, disturber, (*VICTIMS, "postmaster"), jobs=210, times=45)
+        toll = suffer("kills on PostgreSQL", stage, disturber, (*VICTIMS, "postmaster"), jobs=200, times=54)
         assert len(toll.landed) >= 40
         report(*toll.lines())
     finally:
