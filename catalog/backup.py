@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from glob import escape
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
@@ -58,7 +59,8 @@ def backup(source: Catalog, target: Path) -> Backup:
     """
     if target.exists():
         raise OutputExists("there is a file already", where=str(target), todo="give the backup another name")
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    _forget_dead(target)
+    part = _part(target, os.getpid())
     try:
         create(f"sqlite:///{part.absolute()}")
         with source.read() as tx, Catalog.open(f"sqlite:///{part.absolute()}") as copy:
@@ -86,9 +88,30 @@ def backup(source: Catalog, target: Path) -> Backup:
             todo="write it to a disk that knows hard links, and copy it from there",
         ) from error
     finally:
-        for left in part.parent.glob(f"{part.name}*"):
-            left.unlink()
+        for left in _parts(target):
+            if left.name.startswith(part.name):
+                left.unlink()
     return Backup(taken, rows)
+
+
+def _part(target: Path, process: int) -> Path:
+    """Return the hidden name under which a process fills a backup; SQLite puts others beside it, which begin alike."""
+    return target.with_name(f".{target.name}.{process}.part")
+
+
+def _parts(target: Path) -> list[Path]:
+    return list(target.parent.glob(f".{escape(target.name)}.*.part*"))
+
+
+def _forget_dead(target: Path) -> None:
+    """Remove what processes have left that were killed while they wrote this backup."""
+    for left in _parts(target):
+        try:
+            os.kill(int(left.name.removeprefix(f".{target.name}.").partition(".")[0]), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except (ValueError, PermissionError):
+            continue  # somebody else's
 
 
 def restore(source: Path, url: str) -> Backup:

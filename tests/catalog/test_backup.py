@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,23 @@ def test_nothing_is_overwritten(half: World, url: str, sqlite: SQLite, tmp_path:
     with pytest.raises(OutputExists, match="fresh place"):
         backup.restore(tmp_path / "kept.sqlite", url)
     assert rows(half.catalog) == before
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(half: World, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getppid()):
+        (tmp_path / f".kept.sqlite.{process}.part").touch()
+        (tmp_path / f".kept.sqlite.{process}.part-wal").touch()
+    (tmp_path / ".kept.sqlite.mine.part").touch()
+    backup.backup(half.catalog, tmp_path / "kept.sqlite")
+    alive = f".kept.sqlite.{os.getppid()}.part"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "kept.sqlite",
+        ".kept.sqlite.mine.part",
+        alive,
+        f"{alive}-wal",
+    }
 
 
 def test_a_disk_without_hard_links_is_named(
