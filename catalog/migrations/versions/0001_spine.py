@@ -205,7 +205,9 @@ def upgrade() -> None:
         ["dataset", "bytes", "adler32", "xxh3"],
         unique=True,
         sqlite_where=sa.text("purpose = 'input' AND state NOT IN ('bad', 'retired') AND xxh3 IS NOT NULL"),
-        postgresql_where=sa.text("purpose = 'input' AND state NOT IN ('bad', 'retired') AND xxh3 IS NOT NULL"),
+        postgresql_where=sa.text(
+            "purpose = 'input' AND state NOT IN ('bad', 'retired') AND xxh3 IS NOT NULL"
+        ),
     )
     op.create_table(
         "job_spec",
