@@ -144,7 +144,9 @@ def gateway(home: Home, ledger: Ledger) -> Iterator[GatewayClient]:
 class serve:  # noqa: N801 -- used like a function
     """Serve a home's ledger from a thread; gives address and token, and can be stopped and started again."""
 
-    def __init__(self, home: Home, ledger: Ledger, *, port: int = 0, head_s: float = 20.0, **more: Any) -> None:
+    def __init__(
+        self, home: Home, ledger: Ledger, *, port: int = 0, head_s: float = 20.0, **more: Any
+    ) -> None:
         import socket
 
         from grid.farm.gateway import create_app
