@@ -18,7 +18,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 # To test less: make test TESTS=tests/grid/rootio ARGS="-k merge -x"
 TESTS ?= tests benchmarks
 ARGS ?=
-# Farms are timed and killed, so their tests have the machine to themselves. Code 5: no test of this kind was chosen.
+# A farm is several processes that are killed and waited for, so no more than two are tested at a time.
+# Code 5: no test of this kind was chosen.
 pytest = $(PY) -m pytest -m "$(1)" $(2) --durations=10 --durations-min=5 $(TESTS) $(ARGS) || [ $$? -eq 5 ]
 
 .PHONY: help demo test test-long check bench docs hooks clean
@@ -31,11 +32,11 @@ demo: $(VENV)/.run  ## make a sample, split and merge it on a small farm, kill a
 
 test: $(VENV)/.dev  ## every test but the slow ones, and each benchmark once at 1 % of its size
 	$(call pytest,not slow and not farm,--numprocesses=logical --dist=loadfile)
-	$(call pytest,not slow and farm)
+	$(call pytest,not slow and farm,--numprocesses=2 --dist=loadfile)
 
 test-long: $(VENV)/.dev  ## the slow tests too
 	$(call pytest,not farm,--numprocesses=logical --dist=loadfile)
-	$(call pytest,farm)
+	$(call pytest,farm,--numprocesses=2 --dist=loadfile)
 
 check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with warnings as errors
 	$(PY) -m ruff check .

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.services.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
+#: The property of a report under which lines travel to the end of the run.
+AT_THE_END = "told at the end"
+#: Those that came: section, name, lines.
+SECTIONS: dict[str, dict[str, list[str]]] = {}
 
 # A job in a shell's background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -41,12 +45,33 @@ def postgres() -> Iterator[Postgres]:
     server.stop()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print where processes were killed, and what came of it."""
-    from tests.grid.matrix import MATRIX
+@pytest.fixture
+def told_at_the_end(
+    record_property: Callable[[str, object], None],
+) -> Callable[[str, str, Iterable[str]], None]:
+    """Has lines printed when all tests are over: title of the section, a name in it, and what stands there.
 
-    lines = MATRIX.lines()
-    if lines:
-        terminalreporter.section("crash points: who was killed while a process was held there")
-        for line in lines:
-            terminalreporter.write_line(line)
+    Said again under the same name, the lines replace the earlier ones.
+    """
+
+    def tell(title: str, name: str, lines: Iterable[str]) -> None:
+        record_property(AT_THE_END, [title, name, list(lines)])
+
+    return tell
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what a test wants told; it comes with its report, from whatever process the test ran in."""
+    for key, value in report.user_properties:
+        if key == AT_THE_END:
+            title, name, lines = cast("tuple[str, str, list[str]]", value)
+            SECTIONS.setdefault(title, {})[name] = lines
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print it."""
+    for title, parts in SECTIONS.items():
+        terminalreporter.section(title)
+        for lines in parts.values():
+            for line in lines:
+                terminalreporter.write_line(line)

@@ -30,7 +30,7 @@ from tests.grid.matrix import MATRIX, VICTIMS, Cell, Row, impossible, rows
 from tests.grid.scene import COMMAND, PATIENCE_S, STREAMS, prove, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.farm
@@ -82,6 +82,13 @@ CELLS = [
     pytest.param(SAMPLE, id="sample"),
     *(pytest.param(cells, id=f"{cells[0][0]}..{cells[-1][0]}", marks=pytest.mark.slow) for cells in slices()),
 ]
+
+
+@pytest.fixture(autouse=True)
+def told(told_at_the_end: Callable[[str, str, Iterable[str]], None]) -> Iterator[None]:
+    """The matrix is printed as the last of these tests leaves it; they all run in one process."""
+    yield
+    told_at_the_end("crash points: who was killed while a process was held there", "", MATRIX.lines())
 
 
 @pytest.fixture(scope="module")
