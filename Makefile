@@ -35,7 +35,7 @@ test: $(VENV)/.dev  ## every test but the slow ones, and each benchmark once at 
 	$(call pytest,not slow and farm,--numprocesses=2 --dist=loadfile)
 
 test-long: $(VENV)/.dev  ## the slow tests too
-	$(call pytest,not farm,--numprocesses=logical --dist=loadfile)
+	$(call pytest,not farm,--numprocesses=logical --dist=worksteal)
 	$(call pytest,farm,--numprocesses=2 --dist=loadfile)
 
 check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with warnings as errors

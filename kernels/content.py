@@ -50,7 +50,9 @@ def salt_of(name: str) -> np.uint64:
     uint64
         The same on every machine.
     """
-    return np.uint64(int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little"))
+    return np.uint64(
+        int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
+    )
 
 
 def fixed(data: Bytes, salt: int | np.uint64) -> Words:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from grid.farm.home import Home
 
-__all__ = ["SETTINGS", "address", "run_scheduler", "run_worker", "security"]
+__all__ = ["SETTINGS", "address", "forget_names", "run_scheduler", "run_worker", "security"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,9 @@ LOOPBACK = "127.0.0.1"
 SCHEDULER_S = 5
 #: Seconds between two such tries.
 AGAIN_S = 0.2
+#: Names of tasks that Dask may remember in one process, and how often that is looked after, seconds.
+NAMES = 10_000
+LOOK_EVERY_S = 60.0
 
 
 def security(home: Home) -> Security:
@@ -105,7 +108,9 @@ def run_scheduler(home: Home) -> None:
             else:
                 break
         write_state(home.dask, {"address": scheduler.address, "port": scheduler.port})
+        forgetting = asyncio.create_task(_forget())
         await scheduler.finished()  # type: ignore[no-untyped-call]
+        forgetting.cancel()
 
     with dask.config.set(SETTINGS):
         asyncio.run(serve())
@@ -124,10 +129,24 @@ def run_worker(home: Home, name: str, slots: int) -> None:
         asyncio.run(_share_slots(home, name, slots))
 
 
+def forget_names() -> None:
+    """Have Dask forget tasks that are long over: it remembers the last 100,000 names, 20 MB of them."""
+    from dask.utils import key_split
+
+    if key_split.cache_info().currsize > NAMES:
+        key_split.cache_clear()
+
+
+async def _forget() -> None:
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        forget_names()
+
+
 async def _share_slots(home: Home, name: str, slots: int) -> None:
     freed: asyncio.Queue[int] = asyncio.Queue()
     freed.put_nowait(slots)
-    lives: set[asyncio.Task[None]] = set()
+    lives: set[asyncio.Task[None]] = {asyncio.create_task(_forget())}
     while True:
         count = await freed.get()
         while not freed.empty():

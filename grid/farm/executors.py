@@ -179,6 +179,7 @@ class DaskExecutor(_Tally):
         from distributed import fire_and_forget
 
         self._begun(claims)
+        cluster.forget_names()
         keys = [f"att-{job}-{epoch}" for job, epoch in claims]
         # Marked as the start of a graph, a task waits at the scheduler until a slot is free. Any other would be given
         # to a worker at once, and wait there for as long as what runs there takes.
