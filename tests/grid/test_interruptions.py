@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from catalog.engine import Catalog
@@ -142,8 +144,9 @@ def test_several_at_once(scene: Scene, victim: str) -> None:
         before = scene.until_busy()
         scene.until_in_the_code()
         for one in processes_of(scene.home):
-            if one.pid != child.pid and (victim == "all" or str(scene.home.scratch) in one.cwd()):
-                one.kill()
+            with suppress(psutil.NoSuchProcess):  # it died with another one
+                if one.pid != child.pid and (victim == "all" or str(scene.home.scratch) in one.cwd()):
+                    one.kill()
         scene.until_busy(but=before)
         scene.finish(child)
     scene.prove()

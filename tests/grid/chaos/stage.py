@@ -143,7 +143,9 @@ class Stage:
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
+            child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
             for process in processes_of(self.home):
                 process.kill()
 

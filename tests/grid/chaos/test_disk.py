@@ -34,9 +34,11 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
+        self._numbers = itertools.count()
 
     def fill(self) -> None:
-        with self._ballast.open("wb", buffering=0) as ballast:
+        """Take all the room that there is now; what is removed later makes room again."""
+        with self._ballast.open("ab", buffering=0) as ballast:
             for piece in (1 << 16, 1 << 12, 1):
                 try:
                     while True:
@@ -52,8 +54,8 @@ class Entries(Disk):
     """The same, where names run out instead of bytes: what is made in a scratch folder is mostly folders."""
 
     def fill(self) -> None:
-        self._ballast.mkdir()
-        for number in itertools.count():
+        self._ballast.mkdir(exist_ok=True)
+        for number in self._numbers:
             try:
                 (self._ballast / str(number)).touch()
             except OSError:
@@ -81,6 +83,16 @@ def failures(stage: Stage) -> set[str]:
     return {one for (one,) in stage.sql.rows("SELECT failure FROM attempt WHERE outcome = 'failed'")}
 
 
+def starve(stage: Stage, small: Disk) -> None:
+    """Take all the room, again and again, until an attempt has failed."""
+
+    def failed() -> bool:
+        small.fill()
+        return bool(failures(stage))
+
+    stage.until(failed)
+
+
 @pytest.mark.parametrize("reserve", ["1 MB", "0 B"])
 def test_the_pool(tmp_path: Path, reserve: str) -> None:
     """With a reserve an attempt doesn't begin to write; without, it meets the end of the disk in the middle."""
@@ -89,8 +101,7 @@ def test_the_pool(tmp_path: Path, reserve: str) -> None:
         stage.home.settings.write_text(stage.home.settings.read_text().replace('"1 MB"', f'"{reserve}"'))
         with stage.running():
             stage.until_done(25)
-            small.fill()
-            stage.until(lambda: failures(stage))
+            starve(stage, small)
             told = stage.sql.rows("SELECT message FROM attempt WHERE outcome = 'failed'")
             small.make_room()
             stage.finish()
@@ -104,8 +115,7 @@ def test_scratch(tmp_path: Path) -> None:
         stage.home.settings.write_text(f'scratch = "{small.folder}/scratch"\n{settings}')
         with stage.running():
             stage.until_done(25)
-            small.fill()
-            stage.until(lambda: failures(stage))
+            starve(stage, small)
             small.make_room()
             stage.finish()
         assert failures(stage) == {"space"}

@@ -48,16 +48,16 @@ def claimed_by(stage: Stage, name: str) -> bool:
 
 
 def test_two_dispatchers(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, files=30, lease_s=2)
+    stage = Stage(tmp_path, files=70, lease_s=2)
     with stage.running():
         stage.until_done(3)
         with second_dispatcher(stage) as second:
-            for name in ("second", "dispatcher", "second", "dispatcher", "second"):
+            for name in ("second", "dispatcher", "second"):
                 stage.until(partial(claimed_by, stage, name))
             os.kill(second, signal.SIGSTOP)
             asleep = time.time()
             os.kill(stage.pid("dispatcher"), signal.SIGKILL)
             stage.let_pass(1.5, asleep)
             os.kill(second, signal.SIGCONT)
-            stage.until_done(60)
+            stage.until_done(150)
         stage.finish()

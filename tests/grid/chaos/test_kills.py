@@ -42,8 +42,8 @@ def suffer(
 
 
 def test_a_few_kills(tmp_path: Path, report: Callable[..., None]) -> None:
-    stage = Stage(tmp_path, files=6)
-    toll = suffer("a few kills", stage, Disturber(stage), VICTIMS[:5], jobs=18, times=5)
+    stage = Stage(tmp_path, files=10, pause_s=0.4)
+    toll = suffer("a few kills", stage, Disturber(stage), VICTIMS[:5], jobs=20, times=5)
     assert len(toll.landed) >= 3
     report(*toll.lines())
 
