@@ -129,6 +129,21 @@ def in_write(tx: Connection, *, durable: bool) -> None:
         tx.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
+def before_commit(tx: Connection) -> None:
+    """Make sure that there is something to commit.
+
+    SQLite may give a whole transaction up over one statement (a disk that is full, an error of it), and its driver
+    then commits nothing without a word: whoever caught the error of that statement would believe in all the others.
+    """
+    driver: Any = tx.connection.dbapi_connection
+    if tx.dialect.name == "sqlite" and not driver.in_transaction:
+        raise LedgerError(
+            "the database gave the transaction up, so nothing of it was kept",
+            where=hide_secrets(tx.engine.url.render_as_string()),
+            todo="look whether its disk is full or damaged",
+        )
+
+
 def read_isolation(engine: Engine) -> str | None:
     """Return the isolation level of a transaction that sees one moment; None where every one does."""
     return "REPEATABLE READ" if engine.dialect.name == "postgresql" else None

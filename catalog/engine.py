@@ -117,6 +117,7 @@ class Catalog:
             with connection.execution_options(moment=_Moment(self._clock)) as tx, tx.begin():
                 dialects.in_write(tx, durable=durable)
                 yield tx
+                dialects.before_commit(tx)
 
     def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -13,7 +13,7 @@ from catalog.engine import Catalog, create
 from catalog.schema_files import dataset
 from grid.farm.gateway import Ledger
 from grid.farm.gateway.bell import Bell
-from sitecfg.errors import UsageError
+from sitecfg.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,3 +91,28 @@ def test_one_that_breaks_them_all_breaks_only_itself(ledger: Ledger) -> None:
         poison.result(20)
     assert makes.together == [["a", "poison", "b"], ["a"], ["poison"], ["b"]]
     assert known(ledger) == {"a", "b"}
+
+
+def test_nobody_is_told_of_success_when_the_database_gave_all_up(ledger: Ledger) -> None:
+    """SQLite takes a whole transaction back over one statement of it, here because it is told to."""
+    busy, go = threading.Event(), threading.Event()
+
+    def wait(_tx: Transaction) -> None:
+        busy.set()
+        assert go.wait(20)
+
+    def give_up(tx: Transaction) -> None:
+        row = "INSERT OR ROLLBACK INTO counter (name, last) VALUES ('file', 0)"
+        tx.exec_driver_sql(row)
+
+    ledger.submit(wait)
+    assert busy.wait(20)
+    good = ledger.submit(lambda tx: files.add_dataset(tx, "test", "good", "raw"))
+    bad = ledger.submit(give_up)
+    go.set()
+    assert bad.exception(20) is not None
+    with pytest.raises(LedgerError, match="gave the transaction up"):
+        good.result(20)
+    assert known(ledger) == set()
+    ledger.run(lambda tx: files.add_dataset(tx, "test", "later", "raw"))
+    assert known(ledger) == {"later"}
