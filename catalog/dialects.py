@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, event
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
@@ -30,6 +30,12 @@ CLOCKS = {
 
 #: The advisory lock of the catalog's writers: any number that nobody else uses in this database.
 _WRITERS = 0x6D6463
+#: Who writes looks rows up, or takes the first of an order: a plan that goes through all of them because they were few
+#: when it was made would be kept when they are many.
+_IN_WRITE = (
+    f"SELECT pg_advisory_xact_lock({_WRITERS}), set_config('synchronous_commit', '{{}}', true),"
+    " set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+)
 
 
 def translate(engine: Engine) -> None:
@@ -67,13 +73,17 @@ def configure(engine: Engine, *, busy_s: float) -> None:
 
 
 def _configure_postgresql(engine: Engine, busy_s: float) -> None:
-    """Bound the wait for a lock, and the time that a client which has stopped may keep one."""
+    """Bound the wait for a lock, and the time that a client which has stopped may keep one.
+
+    Statements are short, so none is worth being compiled.
+    """
 
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         for timeout in ("lock_timeout", "idle_in_transaction_session_timeout"):
             cursor.execute(f"SET {timeout} = '{int(busy_s * 1000)}ms'")
+        cursor.execute("SET jit = off")
         cursor.close()
         connection.commit()
 
@@ -122,11 +132,8 @@ def in_write(tx: Connection, *, durable: bool) -> None:
     One writer at a time, as SQLite has it: what a transaction has looked at stays true until it ends, so the
     invariants are argued for once. The gateway is the one that writes, and writes in groups; nobody queues long.
     """
-    if tx.dialect.name != "postgresql":
-        return
-    tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
-    if not durable:
-        tx.exec_driver_sql("SET LOCAL synchronous_commit = off")
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql(_IN_WRITE.format("on" if durable else "off"))
 
 
 def before_commit(tx: Connection) -> None:
@@ -152,14 +159,6 @@ def read_isolation(engine: Engine) -> str | None:
 def clock_of(engine: Engine) -> str:
     """Return the query that asks this database for its clock."""
     return CLOCKS[engine.dialect.name]
-
-
-def skip_locked(tx: Connection, query: Select[Any]) -> Select[Any]:
-    """Let `query` take row locks and pass over rows that another claimer holds.
-
-    SQLite needs neither: its writers come one after the other.
-    """
-    return query.with_for_update(skip_locked=True) if tx.dialect.name == "postgresql" else query
 
 
 def insert_missing(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

@@ -19,12 +19,14 @@ from catalog.states import READABLE, FileState, Kind
 from sitecfg.errors import ClosureError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy import Connection
 
     from catalog.leases import Lease
     from catalog.rows import File
+
+
+#: Kinds whose reports write nothing beside the ledger.
+WITHOUT_EFFECTS = frozenset({Kind.EMPTY, Kind.COMPARE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,8 @@ class Verdict:
 _ACCEPTED = Verdict()
 
 
-def apply(
-    tx: Connection, kind: str, production: int | None, lease: Lease, result: Mapping[str, Any]
-) -> Verdict:
-    """Write what the result of a job means into the catalog.
+def apply(tx: Connection, kind: str, production: int | None, lease: Lease, report: results.Report) -> Verdict:
+    """Write what the report of a job means into the catalog.
 
     Raises
     ------
@@ -50,21 +50,21 @@ def apply(
     OutputExists
         The logical name of an output is taken.
     UsageError
-        The result is malformed, or not one that this job can have.
+        The report is not one that this job can make.
     """
-    if kind == Kind.EMPTY:
+    if isinstance(report, results.CompareResult):
+        return _compare(report)
+    if kind in WITHOUT_EFFECTS:
         return _ACCEPTED
-    if kind == Kind.COMPARE:
-        return _compare(results.read(results.CompareResult, result))
     inputs = find.inputs_of(tx, lease.job)
-    if kind == Kind.INTAKE:
-        return _intake(tx, lease, inputs, results.read(results.IntakeResult, result))
+    if isinstance(report, results.IntakeResult):
+        return _intake(tx, lease, inputs, report)
     if production is None:
         raise UsageError(f"a {kind} job belongs to a production", where=f"job {lease.job}")
-    if kind == Kind.PROCESS:
-        _process(tx, production, lease, inputs, results.read(results.ProcessResult, result))
-    else:
-        _merge(tx, production, lease, inputs, results.read(results.MergeResult, result))
+    if isinstance(report, results.ProcessResult):
+        _process(tx, production, lease, inputs, report)
+    elif isinstance(report, results.MergeResult):
+        _merge(tx, production, lease, inputs, report)
     return _ACCEPTED
 
 

@@ -11,7 +11,7 @@ from catalog.batches import rounds
 from catalog.engine import now
 from catalog.holding import as_row, attempt_of, stale
 from catalog.leases import Ended
-from catalog.states import JobState, Kind, Outcome
+from catalog.states import JobState, Outcome
 from sitecfg.errors import GridError
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from catalog.leases import Lease
-
-#: Kinds whose results write nothing beside the ledger.
-_WITHOUT_EFFECTS = frozenset({Kind.EMPTY, Kind.COMPARE})
 
 
 def commit(tx: Connection, lease: Lease, result: Mapping[str, Any]) -> Ended:
@@ -78,7 +75,7 @@ class _Accepted:
 def _commit_different(
     tx: Connection, reported: Sequence[tuple[Lease, Mapping[str, Any]]]
 ) -> list[Ended | GridError]:
-    held = {row.id: row for row in hot.HELD.run(tx, [as_row(lease) for lease, _ in reported])}
+    held = {row.id: row for row in hot.HELD.run(tx, [as_row(lease) for lease, _ in reported]).all()}
     answers: list[Ended | GridError] = []
     accepted: list[_Accepted] = []
     for lease, result in reported:
@@ -98,9 +95,10 @@ def _commit_different(
 
 
 def _accept(tx: Connection, row: Row[*tuple[Any, ...]], lease: Lease, result: Mapping[str, Any]) -> _Accepted:
-    with nullcontext() if row.kind in _WITHOUT_EFFECTS else tx.begin_nested():
-        verdict = effects.apply(tx, row.kind, row.production, lease, result)
-        return _Accepted(lease, verdict, results.read(results.Report, result), results.digest(result))
+    report = results.read(results.OF[row.kind], result)
+    with nullcontext() if row.kind in effects.WITHOUT_EFFECTS else tx.begin_nested():
+        verdict = effects.apply(tx, row.kind, row.production, lease, report)
+    return _Accepted(lease, verdict, report, results.digest(result))
 
 
 def _end(tx: Connection, accepted: Sequence[_Accepted]) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from catalog.batches import IN_LIST, batches
 from catalog.given import ForRows, among
 from catalog.rows import Dataset, File
 from catalog.schema import RowId
@@ -35,12 +34,17 @@ _WITH_COPIES = select(*_FILE, replica.c.url).join_from(
 _OLDEST_COPY = (replica.c.created, replica.c.url)
 _INPUTS = ForRows(
     lambda given: (
-        _WITH_COPIES.add_columns(job_input.c.job)
-        .join(job_input, job_input.c.file == file_table.c.id)
+        select(job_input.c.job, job_input.c.file)
         .where(among(job_input.c.job, given.c.job))
-        .order_by(job_input.c.job, job_input.c.position, *_OLDEST_COPY)
+        .order_by(job_input.c.job, job_input.c.position)
     ),
     job=RowId,
+)
+_BY_ID = ForRows(
+    lambda given: _WITH_COPIES.where(among(file_table.c.id, given.c.file)).order_by(
+        file_table.c.id, *_OLDEST_COPY
+    ),
+    file=RowId,
 )
 
 
@@ -118,10 +122,8 @@ def files(tx: Connection, dataset_id: int, *, states: Iterable[str] | None = Non
 
 def files_by_id(tx: Connection, ids: Iterable[int]) -> dict[int, File]:
     """Return files by their numbers; a number that isn't there is left out."""
-    found: dict[int, File] = {}
-    for piece in batches(ids, IN_LIST):
-        found.update((one.id, one) for one in _files(tx, file_table.c.id.in_(piece)))
-    return found
+    rows = _BY_ID.run(tx, [{"file": number} for number in ids])
+    return {one.id: one for one in _fold(rows.all())}
 
 
 def inputs_of(tx: Connection, job: int) -> list[File]:
@@ -131,10 +133,12 @@ def inputs_of(tx: Connection, job: int) -> list[File]:
 
 def inputs_of_all(tx: Connection, jobs: Sequence[int]) -> dict[int, list[File]]:
     """Return the input files of jobs, each in their order; a job without inputs is left out."""
-    rows = _INPUTS.run(tx, [{"job": job} for job in jobs])
-    return {
-        job: list(_fold([row[:-1] for row in group])) for job, group in groupby(rows, key=lambda row: row.job)
-    }
+    pairs = _INPUTS.run(tx, [{"job": job} for job in jobs]).all()
+    known = files_by_id(tx, {pair.file for pair in pairs})
+    found: dict[int, list[File]] = {}
+    for pair in pairs:
+        found.setdefault(pair.job, []).append(known[pair.file])
+    return found
 
 
 def facts(tx: Connection, file_id: int) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def children(tx: Connection, file_id: int) -> list[File]:
 
 def _files(tx: Connection, where: ColumnElement[bool]) -> list[File]:
     query = _WITH_COPIES.where(where).order_by(file_table.c.scope, file_table.c.name, *_OLDEST_COPY)
-    return list(_fold(tx.execute(query)))
+    return list(_fold(tx.execute(query).all()))
 
 
 def _fold(rows: Iterable[Sequence[Any]]) -> Iterator[File]:

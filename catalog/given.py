@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, Subquery, any_, bindparam, cast, column, func, select
+from sqlalchemy import String, Subquery, and_, any_, bindparam, cast, column, func, select
 from sqlalchemy.dialects import postgresql
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 _ROWS = bindparam("the_rows", type_=String())
+_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class ForRows:
@@ -40,20 +41,26 @@ class ForRows:
 
         ``same`` are the statement's own parameters, which stand for the same in every row.
         """
-        given = json.dumps(rows, allow_nan=False, separators=(",", ":"))
-        return tx.execute(self._for[tx.dialect.name], {"the_rows": given, **same})
+        return tx.execute(self._for[tx.dialect.name], {"the_rows": _json(rows), **same})
 
 
 def among(column: ColumnElement[Any], given: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether a table's column has one of the given values: looked up in the table's index, one after the other.
 
     A join would leave the order to the database. It doesn't know how many rows are given, and may look through all of
-    them for each row of the table.
+    them for each row of the table, or through all of the table.
     """
-    values = select(given)
+    values = select(given).correlate(None)
     if isinstance(given.table, Subquery):
         return column.in_(values)
     return column == any_(func.array(values.scalar_subquery(), type_=postgresql.ARRAY(given.type)))
+
+
+def is_given(column: ColumnElement[Any], given: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a table's column is that of a given row: a join, in which the table is not looked through."""
+    if isinstance(given.table, Subquery):
+        return column == given
+    return and_(column == given, among(column, given))
 
 
 def _in_sqlite(columns: Mapping[str, TypeEngine[Any]]) -> FromClause:

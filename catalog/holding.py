@@ -35,7 +35,7 @@ def extend(tx: Connection, leases: Iterable[Lease], until: float) -> set[Lease]:
     kept: set[Lease] = set()
     for part in rounds(leases, lambda lease: lease.job):
         rows = [{**as_row(lease), "until": until} for lease in part]
-        jobs = {row.id for row in hot.RENEW.run(tx, rows)}
+        jobs = set(hot.RENEW.run(tx, rows).scalars())
         if len(jobs) < len(part):
             revived = hot.REVIVE.run(tx, [row for row in rows if row["job"] not in jobs]).all()
             jobs.update(row.id for row in revived)

@@ -18,40 +18,83 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
 )
 
-from catalog.given import ForRows, among
+from catalog.given import ForRows, among, is_given
 from catalog.schema import RowId
-from catalog.schema_work import attempt, job, job_spec
-from catalog.states import JobState, Outcome
+from catalog.schema_work import attempt, job, job_spec, production
+from catalog.states import JobState, Outcome, ProductionState
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, FromClause, Update
 
 _JOB, _EPOCH = bindparam("the_job", type_=RowId), bindparam("the_epoch", type_=Integer())
 _RUNNER = bindparam("the_runner", type_=String())
 _RUN: dict[str, Any] = {"job": RowId, "epoch": Integer(), "runner": String()}
 
-_LEASED = job.c.state == JobState.LEASED
+
+def _is(state: JobState) -> ColumnElement[bool]:
+    """Whether a job is in this state: spelled out, so that the index of the jobs in this state can be used."""
+    return job.c.state == literal(state.value, String(), literal_execute=True)
+
+
+IS_READY, IS_LEASED = _is(JobState.READY), _is(JobState.LEASED)
+#: Whether a job is leased; no reason for a database to go through all that are, where it can look one up.
+_HAS_END = job.c.lease_until.is_not(None)
 
 
 def _held(given: FromClause) -> ColumnElement[bool]:
     """Whether the run still has its job: leased to it, or reaped and claimed by nobody since."""
     return and_(
-        job.c.id == given.c.job,
+        is_given(job.c.id, given.c.job),
         job.c.epoch == given.c.epoch,
         job.c.runner == given.c.runner,
-        or_(_LEASED, job.c.state == JobState.READY),
+        or_(IS_LEASED, IS_READY),
     )
 
 
+def _claim() -> Update:
+    # Not by EXISTS, which a database may turn into a join that goes through all jobs before it orders them.
+    owner = select(production.c.state).where(production.c.id == job.c.production).scalar_subquery()
+    due = select(job.c.id).where(
+        IS_READY,
+        job.c.kind.in_(bindparam("the_kinds", expanding=True)),
+        job.c.run_at <= bindparam("at"),
+        owner.is_distinct_from(ProductionState.PAUSED),
+    )
+    picked = (
+        due.order_by(job.c.priority.desc(), job.c.id)
+        .limit(bindparam("the_limit", type_=Integer()))
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    return (
+        update(job)
+        .where(job.c.id == picked.c.id)
+        .values(
+            state=JobState.LEASED,
+            epoch=job.c.epoch + 1,
+            runner=None,
+            worker=bindparam("new_worker"),
+            lease_until=bindparam("new_end"),
+            cell=bindparam("new_cell"),
+        )
+        .returning(job.c.id, job.c.epoch, job.c.kind, job.c.production, job.c.priority)
+    )
+
+
+#: Jobs whose production is paused are ready only because an attempt came back after it was.
+CLAIM = _claim()
 BEGIN = ForRows(
     lambda given: (
         update(job)
-        .where(job.c.id == given.c.job, job.c.epoch == given.c.epoch, _LEASED, job.c.runner.is_(None))
+        .where(
+            is_given(job.c.id, given.c.job), job.c.epoch == given.c.epoch, _HAS_END, job.c.runner.is_(None)
+        )
         .values(runner=given.c.runner, worker=given.c.worker, lease_until=given.c.until)
         .returning(job.c.id)
     ),
@@ -61,7 +104,7 @@ BEGIN = ForRows(
 )
 RENEW = ForRows(
     lambda given: (
-        update(job).where(_held(given), _LEASED).values(lease_until=given.c.until).returning(job.c.id)
+        update(job).where(_held(given), _HAS_END).values(lease_until=given.c.until).returning(job.c.id)
     ),
     **_RUN,
     until=Double(),
@@ -79,7 +122,9 @@ REVIVE = ForRows(
 HELD = ForRows(lambda given: select(job.c.id, job.c.kind, job.c.production).where(_held(given)), **_RUN)
 #: For runs that hold their jobs: the caller has looked.
 END = ForRows(
-    lambda given: update(job).where(job.c.id == given.c.job).values(state=given.c.state, lease_until=None),
+    lambda given: (
+        update(job).where(is_given(job.c.id, given.c.job)).values(state=given.c.state, lease_until=None)
+    ),
     job=RowId,
     state=String(),
 )
@@ -102,7 +147,7 @@ STARTED = ForRows(
         ["job", "epoch", "runner", "cell", *_STARTED],
         select(
             given.c.job, given.c.epoch, given.c.runner, job.c.cell, *(given.c[name] for name in _STARTED)
-        ).join_from(given, job, job.c.id == given.c.job),
+        ).join_from(given, job, is_given(job.c.id, given.c.job)),
     ),
     **_RUN,
     **_STARTED,
@@ -123,7 +168,7 @@ _ENDED: dict[str, Any] = {
 COMMITTED = ForRows(
     lambda given: (
         update(attempt)
-        .where(attempt.c.job == given.c.job, attempt.c.epoch == given.c.epoch)
+        .where(is_given(attempt.c.job, given.c.job), attempt.c.epoch == given.c.epoch)
         .values({name: given.c[name] for name in _ENDED})
     ),
     job=RowId,
@@ -143,6 +188,12 @@ TASK = ForRows(
         .where(among(job.c.id, given.c.job))
     ),
     job=RowId,
+)
+OWNER = ForRows(
+    lambda given: select(production.c.id, production.c.name, production.c.shared).where(
+        among(production.c.id, given.c.production)
+    ),
+    production=RowId,
 )
 ATTEMPT = select(attempt.c.outcome, attempt.c.digest, attempt.c.failure, attempt.c.message).where(
     attempt.c.job == _JOB, attempt.c.epoch == _EPOCH, attempt.c.runner == _RUNNER

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catalog.closure import Tally
+from catalog.states import Kind
 from sitecfg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +122,18 @@ class MergeResult(Report):
     outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=1)]
 
 
+#: What a job of each kind reports.
+OF: Mapping[str, type[Report]] = {
+    Kind.INTAKE: IntakeResult,
+    Kind.COMPARE: CompareResult,
+    Kind.PROCESS: ProcessResult,
+    Kind.MERGE: MergeResult,
+    Kind.EMPTY: Report,
+}
+
 R = TypeVar("R", bound=_Reported)
+#: Of the same result always the same text.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def read(kind: type[R], result: Mapping[str, Any]) -> R:
@@ -143,6 +155,4 @@ def read(kind: type[R], result: Mapping[str, Any]) -> R:
 
 def digest(result: Mapping[str, Any]) -> str:
     """Return the sha256 of a result, the same for the same result sent again."""
-    return hashlib.sha256(
-        json.dumps(result, sort_keys=True, separators=(",", ":"), allow_nan=True).encode()
-    ).hexdigest()
+    return hashlib.sha256(_canonical(result).encode()).hexdigest()

@@ -82,7 +82,7 @@ job = Table(
     ),
     Index(
         "ix_job_leased",
-        "lease_until",
+        "id",
         sqlite_where=text("state = 'leased'"),
         postgresql_where=text("state = 'leased'"),
     ),

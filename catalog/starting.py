@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from catalog import find, hot
 from catalog.batches import rounds
 from catalog.engine import now
 from catalog.holding import as_row, extend, stale
 from catalog.leases import Begun, Start
-from catalog.schema_work import production
 from catalog.states import Outcome
 from sitecfg.errors import StaleLease
 
@@ -66,13 +63,13 @@ def begin_all(tx: Connection, starts: Sequence[Start]) -> list[Begun | StaleLeas
 def _begin_different(tx: Connection, starts: Sequence[Start]) -> list[Begun | StaleLease]:
     at = now(tx)
     rows = [{**as_row(start.lease), "worker": start.worker, "until": at + start.lease_s} for start in starts]
-    fresh = {row.id for row in hot.BEGIN.run(tx, rows)}
+    fresh = set(hot.BEGIN.run(tx, rows).scalars())
     going = {start.lease for start in starts if start.lease.job in fresh}
     _record(tx, [start for start in starts if start.lease in going], at)
     for start in starts:
         if start.lease not in going:
             going |= extend(tx, [start.lease], at + start.lease_s)
-    tasks = {row.id: row for row in hot.TASK.run(tx, [{"job": lease.job} for lease in going])}
+    tasks = {row.id: row for row in hot.TASK.run(tx, [{"job": lease.job} for lease in going]).all()}
     owners = _productions(tx, {row.production for row in tasks.values()})
     inputs = find.inputs_of_all(tx, list(tasks))
     return [
@@ -102,11 +99,10 @@ def _record(tx: Connection, starts: Sequence[Start], at: float) -> None:
 
 def _productions(tx: Connection, numbers: Iterable[int | None]) -> dict[int | None, _Row]:
     """Return name and shared specs of productions: read once, however many of their jobs begin."""
-    wanted = [number for number in numbers if number is not None]
+    wanted = [{"production": number} for number in numbers if number is not None]
     if not wanted:
         return {}
-    query = select(production.c.id, production.c.name, production.c.shared)
-    return {row.id: row for row in tx.execute(query.where(production.c.id.in_(wanted)))}
+    return {row.id: row for row in hot.OWNER.run(tx, wanted)}
 
 
 def _begun(

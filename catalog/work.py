@@ -15,17 +15,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, select, update
 
 from catalog import files, find, hot, results
-from catalog.dialects import skip_locked
 from catalog.ending import commit, commit_all
 from catalog.engine import now
 from catalog.holding import as_row, attempt_of, extend, stale
 from catalog.leases import Begun, Claim, Ended, Lease, Renewed, Start
-from catalog.schema_work import job, production
+from catalog.schema_work import job
 from catalog.starting import begin, begin_all
-from catalog.states import JobState, Outcome, ProductionState
+from catalog.states import JobState, Kind, Outcome
 from sitecfg.failures import Action, decide
 
 if TYPE_CHECKING:
@@ -55,16 +54,6 @@ __all__ = [
 ]
 
 
-#: Ready, and not only because an attempt came back after its production was paused.
-_READY = and_(
-    job.c.state == JobState.READY,
-    or_(
-        job.c.production.is_(None),
-        job.c.production.not_in(select(production.c.id).where(production.c.state == ProductionState.PAUSED)),
-    ),
-)
-
-
 def claim(
     tx: Connection,
     *,
@@ -82,24 +71,9 @@ def claim(
     Not idempotent: a claim whose reply is lost runs out by itself after `lease_s` seconds.
     """
     at = now(tx)
-    due = select(job.c.id).where(_READY, job.c.run_at <= at)
-    if kinds is not None:
-        due = due.where(job.c.kind.in_(kinds))
-    due = skip_locked(tx, due.order_by(job.c.priority.desc(), job.c.id).limit(limit))
-    picked = due.cte("picked")
-    claimed = tx.execute(
-        update(job)
-        .where(job.c.id == picked.c.id)
-        .values(
-            state=JobState.LEASED,
-            epoch=job.c.epoch + 1,
-            runner=None,
-            worker=claimer,
-            lease_until=at + lease_s,
-            cell=cell,
-        )
-        .returning(job.c.id, job.c.epoch, job.c.kind, job.c.production, job.c.priority)
-    )
+    which = {"the_kinds": list(kinds or Kind), "at": at, "the_limit": limit}
+    becomes = {"new_worker": claimer, "new_end": at + lease_s, "new_cell": cell}
+    claimed = tx.execute(hot.CLAIM, which | becomes).all()
     rows = sorted(claimed, key=lambda row: (-row.priority, row.id))
     return [Claim(row.id, row.epoch, row.kind, row.production) for row in rows]
 
@@ -204,8 +178,8 @@ def reap(tx: Connection) -> list[int]:
         The jobs that are ready again.
     """
     at = now(tx)
-    over = skip_locked(tx, select(job.c.id).where(job.c.state == JobState.LEASED, job.c.lease_until < at))
-    late = over.cte("late")
+    over = select(job.c.id).where(hot.IS_LEASED, job.c.lease_until < at)
+    late = over.with_for_update(skip_locked=True).cte("late")
     reaped = tx.execute(
         update(job)
         .where(job.c.id == late.c.id)
@@ -230,18 +204,16 @@ def pull_back(tx: Connection, *, lease_s: float, delay_s: float) -> None:
         No job that is ready waits longer than this from now; one that waits longer is due at once.
     """
     at = now(tx)
-    late = update(job).where(job.c.state == JobState.LEASED, job.c.lease_until > at + lease_s)
+    late = update(job).where(hot.IS_LEASED, job.c.lease_until > at + lease_s)
     tx.execute(late.values(lease_until=at + lease_s))
-    tx.execute(
-        update(job).where(job.c.state == JobState.READY, job.c.run_at > at + delay_s).values(run_at=at)
-    )
+    tx.execute(update(job).where(hot.IS_READY, job.c.run_at > at + delay_s).values(run_at=at))
 
 
 def _release(tx: Connection, who: ColumnElement[bool], failure: str | None) -> list[int]:
     at = now(tx)
     released = tx.execute(
         update(job)
-        .where(who, job.c.state == JobState.LEASED)
+        .where(who, hot.IS_LEASED)
         .values(state=JobState.READY, lease_until=None, runner=None, worker=None, run_at=at)
         .returning(job.c.id, job.c.epoch)
     ).all()

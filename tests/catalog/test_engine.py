@@ -168,8 +168,13 @@ def test_a_full_disk_has_its_own_error_and_costs_nothing_committed(catalog: Cata
     with catalog.write() as tx:
         tx.execute(text("INSERT INTO stream VALUES ('A', 1.0)"))
     many = [{"name": f"{number:064d}"} for number in range(100_000)]
-    with pytest.raises(NoSpace), catalog.write() as tx:
-        tx.execute(text("PRAGMA max_page_count = 1"))
-        tx.execute(text("INSERT INTO stream VALUES (:name, 1.0)"), many)
+
+    def fill() -> None:
+        with catalog.write() as tx:
+            tx.execute(text("PRAGMA max_page_count = 1"))
+            tx.execute(text("INSERT INTO stream VALUES (:name, 1.0)"), many)
+
+    with pytest.raises(NoSpace):
+        fill()
     with catalog.read() as tx:
         assert tx.execute(text("SELECT count(*) FROM stream")).scalar() == 1

@@ -128,7 +128,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_leased",
         "job",
-        ["lease_until"],
+        ["id"],
         unique=False,
         sqlite_where=sa.text("state = 'leased'"),
         postgresql_where=sa.text("state = 'leased'"),
