@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from grid.mock.sample import SampleFile, make_sample
+from tests.grid.farm.conftest import processes_of
 from tests.grid.house import SETTINGS, House
+from tests.grid.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,3 +37,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> list[SampleFile]:
 @pytest.fixture(scope="session")
 def paths(sample: list[SampleFile]) -> list[Path]:
     return [one.path for one in sample]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A production that waits behind a gate; what it started is killed afterwards."""
+    made = Scene(tmp_path)
+    yield made
+    for process in processes_of(made.home):
+        process.kill()

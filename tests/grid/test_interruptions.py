@@ -20,18 +20,9 @@ from tests.services.postgres import Postgres
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.farm
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    for process in processes_of(made.home):
-        process.kill()
 
 
 def test_the_database_server(tmp_path: Path) -> None:

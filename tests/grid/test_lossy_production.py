@@ -9,23 +9,14 @@ import pytest
 
 from grid.farm.home import read_state, write_state
 from grid.farm.session import attach
-from tests.grid.farm.conftest import processes_of
-from tests.grid.scene import Scene
 from tests.services.lossy import FAULTS, LossyProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.grid.scene import Scene
 
 pytestmark = [pytest.mark.farm, pytest.mark.slow]
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
-    yield made
-    for process in processes_of(made.home):
-        process.kill()
 
 
 def every_third(seed: int) -> Iterator[str]:
