@@ -160,7 +160,7 @@ def _report(node: Node, held: Held, ended: Ended) -> None:
     job, epoch, runner = held.key
     if ended.result is not None:
         try:
-            node.client.commit(job, epoch, runner, ended.result, patience_s=held.lease_s)
+            node.client.commit(job, epoch, runner, _keepable(ended.result), patience_s=held.lease_s)
         except (StaleLease, GatewayError):
             raise
         except GridError as refused:
@@ -188,6 +188,15 @@ def _cut(text: str) -> str:
         return text
     half = LONGEST_REASON // 2
     return f"{text[:half]} [{left_out} characters left out] {text[-half:]}"
+
+
+def _keepable(value: Any) -> Any:
+    """Spell out what no database keeps in a text: NUL, and the bytes of names in files that are no UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    if isinstance(value, dict):
+        return {_keepable(key): _keepable(one) for key, one in value.items()}
+    return [_keepable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(text: str) -> str:

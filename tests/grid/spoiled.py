@@ -293,6 +293,24 @@ SPOILED = {
     "endless-page": Spoiled(endless_page, "corrupt", "Events"),
 }
 
+
+def odd_names(path: Path) -> None:
+    """Give some branches names that are no UTF-8: one of a trigger path, one of what looks like a path, one other."""
+    with uproot.open(path) as file:
+        events = file["Events"].arrays(["run", "luminosityBlock", "event"], library="np")
+    count = len(events["event"])
+    odd = {
+        "HLT_Q_v1": np.ones(count, np.bool_),
+        "HLT_R_v1": np.ones(count, "f4"),
+        "S_v1": np.ones(count, "f4"),
+    }
+    columns = {**events, **odd}
+    with uproot.recreate(path, compression=None) as file:
+        tree = file.mktree("Events", {name: column.dtype for name, column in columns.items()})
+        tree.extend(columns)
+    damage(lambda data: data.__setitem__(slice(None), data.replace(b"_v1", b"\xff\x80\xe9")))(path)
+
+
 #: What is odd, and sound.
 SOUND: dict[str, Callable[[Path], None]] = {
     "as-it-was": lambda _: None,

@@ -15,7 +15,7 @@ from grid import Production, connect
 from grid.mock.sample import make_sample
 from sitecfg.names import Name
 from tests.grid.house import House, identities
-from tests.grid.spoiled import SOUND, SPOILED, cycles
+from tests.grid.spoiled import SOUND, SPOILED, cycles, odd_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,3 +111,23 @@ def test_only_the_last_cycle_of_a_tree_counts(house: House, tmp_path: Path) -> N
     facts = house.run(Production(name="cycles", input=path, scope="spoiled"))
     assert (facts["state"], facts["events_in"]) == ("complete", 30)
     assert sorted(identities(house.paths("spoiled:cycles.all"))) == [(5, 1, event) for event in range(30)]
+
+
+def test_names_that_are_no_utf8_are_carried_and_told(house: House, tmp_path: Path) -> None:
+    paths = [one.path for one in make_sample(tmp_path / "raw", files=2, events=60, seed=6)]
+    for path in paths:
+        odd_names(path)
+    facts = house.run(Production(name="odd", input=paths, scope="spoiled"))
+    assert (facts["state"], facts["events_in"]) == ("complete", 120)
+    merged = house.paths("spoiled:odd.all")
+    assert sorted(identities(merged)) == sorted(identities(paths))
+    for path in merged:
+        with uproot.open(path) as file:
+            assert {b"HLT_Q", b"HLT_R", b"S"} <= {
+                branch.name.encode("utf-8", "surrogateescape").removesuffix(b"\xff\x80\xe9")
+                for branch in file["Events"].branches
+            }
+    with Catalog.open(f"sqlite:///{house.home / 'catalog.sqlite'}") as catalog, catalog.read() as tx:
+        raw = find.dataset(tx, "spoiled", "odd.input")
+        (note,) = find.facts(tx, find.files(tx, raw.id)[0].id)["notes"]
+    assert r"HLT_R\udcff\udc80\udce9" in note
