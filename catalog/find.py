@@ -122,8 +122,8 @@ def files(tx: Connection, dataset_id: int, *, states: Iterable[str] | None = Non
 
 def files_by_id(tx: Connection, ids: Iterable[int]) -> dict[int, File]:
     """Return files by their numbers; a number that isn't there is left out."""
-    rows = _BY_ID.run(tx, [{"file": number} for number in ids])
-    return {one.id: one for one in _fold(rows.all())}
+    wanted = [{"file": number} for number in ids]
+    return {one.id: one for one in _fold(_BY_ID.run(tx, wanted).all())} if wanted else {}
 
 
 def inputs_of(tx: Connection, job: int) -> list[File]:

@@ -24,8 +24,8 @@ GROUP = 64
 class Ledger:
     """Writes to the catalog, grouped. Thread-safe.
 
-    Each call has a savepoint of its own: what it raises undoes what it did, and nothing else. Calls that are alike
-    may be done as one. A call's answer is given only when the transaction that holds it is durable.
+    What one of the calls raises undoes all of the transaction; then each has one of its own. Calls that are alike may
+    be done as one. A call's answer is given only when the transaction that holds it is durable.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Ledger:
         Parameters
         ----------
         work
-            Given the transaction; short, and without effects elsewhere.
+            Given the transaction; short, and without effects elsewhere, for it may be done again.
         ring
             Whether daemons and waiting claims should look again afterwards.
         durable
@@ -106,13 +106,23 @@ class Ledger:
         alike: dict[Any, list[_Call]] = {}
         for call in group:
             alike.setdefault(call.work, []).append(call)
+        broken: Exception | None = None
         try:
             with self.catalog.write(durable=any(call.durable for call in group)) as tx:
-                for calls in alike.values():
-                    _do(tx, calls)
-        except Exception as error:  # noqa: BLE001 -- the transaction failed: each caller is told
-            for call in group:
-                call.answer.set_exception(error)
+                try:
+                    for calls in alike.values():
+                        _do(tx, calls)
+                except Exception as error:
+                    broken = error
+                    raise
+        except Exception as error:  # noqa: BLE001 -- nothing of the transaction is left: each caller is told
+            if error is broken and len(group) > 1:
+                # One of them broke it for all.
+                for call in group:
+                    self._write([call])
+            else:
+                for call in group:
+                    call.answer.set_exception(error)
             return
         for call in group:
             call.tell()
@@ -122,17 +132,7 @@ class Ledger:
 
 def _do(tx: Transaction, calls: list[_Call]) -> None:
     """Do calls of one `work`, and keep what comes of each until the transaction has ended."""
-    try:
-        with tx.begin_nested():
-            results = calls[0].work(tx, [call.item for call in calls])
-    except Exception as error:  # noqa: BLE001 -- it belongs to these callers, not to the others
-        if len(calls) == 1:
-            calls[0].result = error
-            return
-        # One of them broke it for all.
-        for call in calls:
-            _do(tx, [call])
-        return
+    results = calls[0].work(tx, [call.item for call in calls])
     for call, result in zip(calls, results, strict=True):
         call.result = result
 
