@@ -365,21 +365,6 @@ PATHS = [
             "TriggerTableError",
         ),
         (
-            "a huge tag",
-            "/triggers",
-            {"name": "T", "tag": 1 << 70, "streams": {"A": ["x"]}},
-            422,
-            "TriggerTableError",
-        ),
-        ("no streams", "/triggers", {"name": "T", "tag": 1, "streams": 5}, 422, "TriggerTableError"),
-        (
-            "a table above",
-            "/triggers",
-            {"name": "../T", "tag": 1, "streams": {"A": ["x"]}},
-            422,
-            "TriggerTableError",
-        ),
-        (
             "another recipe",
             "/submit",
             {"name": "p1", "scope": "test", "recipe": {"inputs": "test:raw", "merge": 1}},
