@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,26 @@ def test_histograms_and_trees_in_directories_are_seen(tmp_path: Path) -> None:
         assert source.read("deep/er/tree", ["x"], 1, 3)["x"].values.tolist() == [1, 2]
         with pytest.raises(InputError, match="no tree nope"):
             source.info("nope")
+
+
+def test_a_storage_that_fails_is_not_laid_at_the_files_door(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.root", {"Events": events(1000)})
+    with open_source(path, plain=False) as source:
+        source.info("Events")
+        path.unlink()
+        path.symlink_to(path)
+        with pytest.raises(MissingFile, match="can't be read: Too many levels of symbolic links"):
+            source.read("Events", ["event", "Muon_pt"], 0, 1000)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_file_that_is_cut_while_it_is_open_kills_nobody(tmp_path: Path, plain: bool) -> None:
+    path = write(tmp_path / "f.root", {"Events": events(10_000)}, compression="none")
+    with open_source(path, plain=plain) as source:
+        source.info("Events")
+        os.truncate(path, 4096)
+        with pytest.raises((CorruptFile, TruncatedFile), match=path.name):
+            source.read("Events", ["event", "Muon_pt"], 9000, 10_000)
 
 
 def test_only_the_highest_cycle_counts(real_data: Path) -> None:
