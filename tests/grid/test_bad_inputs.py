@@ -117,9 +117,9 @@ def test_names_that_are_no_utf8_are_carried_and_told(house: House, tmp_path: Pat
     paths = [one.path for one in make_sample(tmp_path / "raw", files=2, events=60, seed=6)]
     for path in paths:
         odd_names(path)
-    facts = house.run(Production(name="odd", input=paths, scope="spoiled"))
+    facts = house.run(Production(name="odd-names", input=paths, scope="spoiled"))
     assert (facts["state"], facts["events_in"]) == ("complete", 120)
-    merged = house.paths("spoiled:odd.all")
+    merged = house.paths("spoiled:odd-names.all")
     assert sorted(identities(merged)) == sorted(identities(paths))
     for path in merged:
         with uproot.open(path) as file:
@@ -128,6 +128,6 @@ def test_names_that_are_no_utf8_are_carried_and_told(house: House, tmp_path: Pat
                 for branch in file["Events"].branches
             }
     with Catalog.open(f"sqlite:///{house.home / 'catalog.sqlite'}") as catalog, catalog.read() as tx:
-        raw = find.dataset(tx, "spoiled", "odd.input")
+        raw = find.dataset(tx, "spoiled", "odd-names.input")
         (note,) = find.facts(tx, find.files(tx, raw.id)[0].id)["notes"]
     assert r"HLT_R\udcff\udc80\udce9" in note

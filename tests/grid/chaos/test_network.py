@@ -78,10 +78,14 @@ def done_by_far(stage: Stage) -> int:
 
 
 def cut_off(stage: Stage, net: Network, part: float) -> tuple[float, frozenset[Key]]:
-    """Cut the far worker off for a part of the lease; returns when, and the attempt that it had then."""
+    """Cut the far worker off for a part of the lease; returns when, and the attempts that it had then.
+
+    They have ended when this returns, so that nothing else becomes of them by a cut that follows.
+    """
     before = done_by_far(stage)
     stage.until(lambda: done_by_far(stage) > before)
-    while True:
+    busy: frozenset[Key] = frozenset()
+    while not busy:
         stage.until(lambda: under_way(stage.sql, "far"))
         net.cut()
         cut = time.time()
@@ -89,8 +93,8 @@ def cut_off(stage: Stage, net: Network, part: float) -> tuple[float, frozenset[K
         if busy:
             stage.let_pass(part, cut)
         net.heal()
-        if busy:
-            return cut, busy
+    stage.until(lambda: not busy & under_way(stage.sql, "far"))
+    return cut, busy
 
 
 def test_a_worker_that_is_cut_off(tmp_path: Path, report: Callable[..., None]) -> None:
