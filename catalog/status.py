@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select
 
+from catalog.hot import IS_LEASED
 from catalog.schema import whole_sum
 from catalog.schema_work import attempt, job, job_input, job_spec
 from catalog.states import JobState, Kind, Outcome
@@ -86,7 +87,7 @@ def job_counts(tx: Connection, production: int | None) -> dict[str, dict[str, in
 
 def live_leases(tx: Connection) -> dict[str, int]:
     """Count the leases that are held now, by cell: what a dispatcher subtracts from its slots."""
-    query = select(job.c.cell, func.count()).where(job.c.state == JobState.LEASED).group_by(job.c.cell)
+    query = select(job.c.cell, func.count()).where(IS_LEASED).group_by(job.c.cell)
     return {str(row[0]): row[1] for row in tx.execute(query)}
 
 
@@ -193,7 +194,7 @@ def running(tx: Connection, *, limit: int = 1000) -> list[Attempt]:
     query = (
         select(*_ATTEMPT)
         .join_from(job, attempt, (attempt.c.job == job.c.id) & (attempt.c.epoch == job.c.epoch))
-        .where(job.c.state == JobState.LEASED, attempt.c.outcome == Outcome.RUNNING)
+        .where(IS_LEASED, attempt.c.outcome == Outcome.RUNNING)
         .order_by(attempt.c.started)
         .limit(limit)
     )

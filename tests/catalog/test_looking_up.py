@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from catalog import files, work
+from catalog import files, status, work
 from catalog.leases import Lease, Start
 from catalog.states import Kind
 
@@ -49,6 +49,7 @@ def run_some(world: World) -> int:
     """Claim, begin, renew and commit three jobs; return what it cost."""
     effort = Effort()
     with effort.watch(world) as tx:
+        assert not status.live_leases(tx)
         claims = work.claim(tx, cell="c", limit=3, lease_s=60)
     leases = [Lease(one.job, one.epoch, uuid4().hex) for one in claims]
     assert len(leases) == 3
