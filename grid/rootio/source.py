@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import lzma
 import struct
@@ -323,6 +324,8 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise MissingFile("there is no such file", where=url) from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise MissingFile(f"it can't be read: {error.strerror or error}", where=url) from error
     except uproot.interpretation.identify.UnknownInterpretation as error:
         raise UnsupportedContent("uproot has no rule to read it", where=where) from error
     except (
@@ -343,8 +346,8 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         struct.error,
         zlib.error,
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            # The system's word on the storage; it says nothing of the bytes.
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            # The system's word on the storage. An offset that it calls invalid comes from the bytes.
             raise MissingFile(f"it can't be read: {error.strerror}", where=url) from error
         raise _kind(error, key)(_sentence(error), where=where) from error
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from grid.rootio.columns import Branch, Column
 from grid.rootio.planning import Weight, cut
 from grid.rootio.readers import BranchReader
-from grid.rootio.source import compression_name, open_source
+from grid.rootio.source import compression_name, open_source, translated
 from sitecfg.errors import (
     CorruptFile,
     GridError,
@@ -131,6 +131,21 @@ def test_a_storage_that_fails_is_not_laid_at_the_files_door(tmp_path: Path) -> N
         path.symlink_to(path)
         with pytest.raises(MissingFile, match="can't be read: Too many levels of symbolic links"):
             source.read("Events", ["event", "Muon_pt"], 0, 1000)
+
+
+def test_a_place_that_no_file_has_is_laid_at_the_files_door(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.root", {"Events": events(10)})
+    with (
+        path.open("rb", buffering=0) as file,
+        pytest.raises(CorruptFile, match="Invalid argument"),
+        translated(str(path)),
+    ):
+        os.pread(file.fileno(), 1, -1)
+
+
+def test_a_refusal_of_a_remote_storage_is_no_corruption() -> None:
+    with pytest.raises(MissingFile, match="no such right"), translated("https://there/f.root"):
+        raise PermissionError("no such right")
 
 
 @pytest.mark.parametrize("plain", [True, False])
