@@ -57,7 +57,8 @@ def make_jobs(catalog: Catalog, ids: list[int]) -> int:
     """Make comparisons of one file each: jobs whose results touch nothing but the ledger."""
     with catalog.write() as tx:
         name = f"bench-{next(_names)}"
-        made = productions.submit_production(tx, "bench", name, recipe={}, recipe_hash="0")
+        recipe = {"inputs": "bench:raw"}
+        made = productions.submit_production(tx, "bench", name, recipe=recipe, recipe_hash="0")
         jobs.add_jobs(tx, made.id, Kind.COMPARE, (jobs.NewJob(str(one), (one,)) for one in ids))
     return made.id
 

@@ -43,6 +43,8 @@ def _is(state: JobState) -> ColumnElement[bool]:
 
 
 IS_READY, IS_LEASED = _is(JobState.READY), _is(JobState.LEASED)
+#: Of few jobs among very many: these have an index of their own, whose condition this repeats.
+IS_STARTED_AGAIN = and_(job.c.epoch > literal(1, Integer(), literal_execute=True), or_(IS_READY, IS_LEASED))
 #: Whether a job is leased; no reason for a database to go through all that are, where it can look one up.
 _HAS_END = job.c.lease_until.is_not(None)
 

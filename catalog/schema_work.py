@@ -86,6 +86,13 @@ job = Table(
         sqlite_where=text("state = 'leased'"),
         postgresql_where=text("state = 'leased'"),
     ),
+    Index(
+        "ix_job_started_again",
+        "production",
+        "epoch",
+        sqlite_where=text("epoch > 1 AND (state = 'ready' OR state = 'leased')"),
+        postgresql_where=text("epoch > 1 AND (state = 'ready' OR state = 'leased')"),
+    ),
     Index("ix_job_production_kind_state", "production", "kind", "state"),
 )
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select
 
-from catalog.hot import IS_LEASED
+from catalog.hot import IS_LEASED, IS_STARTED_AGAIN
 from catalog.schema import whole_sum
-from catalog.schema_work import attempt, job, job_input, job_spec
+from catalog.schema_work import attempt, job, job_input, job_spec, production_input
 from catalog.states import JobState, Kind, Outcome
 from sitecfg.errors import NotFound
 
@@ -113,15 +113,36 @@ def jobs(
     return [Job(*row) for row in tx.execute(query)]
 
 
-def struggling(tx: Connection, production: int, *, starts: int, limit: int) -> list[Job]:
-    """List a production's jobs that were started at least so often and are not done, the most often first."""
-    query = (
+def held(tx: Connection, production: int, *, limit: int) -> list[Job]:
+    """List the jobs that wait for an operator: a production's own, then the intake jobs of its inputs."""
+    own = jobs(tx, production=production, kinds=list(Kind), states=[JobState.HELD], limit=limit)
+    # Not by joins: few intake jobs are held, and a database might go through all of very many inputs first.
+    file = select(job_input.c.file).where(job_input.c.job == job.c.id).correlate(job).scalar_subquery()
+    its_input = select(production_input.c.file).where(
+        production_input.c.production == production, production_input.c.file == file
+    )
+    intakes = (
         _all_jobs()
         .where(
-            job.c.production == production,
-            job.c.state.in_((JobState.READY, JobState.LEASED)),
-            job.c.epoch >= starts,
+            its_input.scalar_subquery().is_not(None),
+            job.c.production.is_(None),
+            job.c.kind == Kind.INTAKE,
+            job.c.state == JobState.HELD,
         )
+        .order_by(job.c.id)
+        .limit(limit - len(own))
+    )
+    return own + [Job(*row) for row in tx.execute(intakes)]
+
+
+def struggling(tx: Connection, production: int, *, starts: int, limit: int) -> list[Job]:
+    """List a production's jobs that were started at least so often (twice or more), the most often first.
+
+    Those that are done, or wait for an operator, are left out.
+    """
+    query = (
+        _all_jobs()
+        .where(job.c.production == production, IS_STARTED_AGAIN, job.c.epoch >= starts)
         .order_by(job.c.epoch.desc(), job.c.id)
         .limit(limit)
     )

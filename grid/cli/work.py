@@ -253,7 +253,6 @@ def retry(
 def _held(place: Place, body: dict[str, Any]) -> list[tuple[int, str, str | None]]:
     from catalog import find, productions
     from catalog import status as ledger
-    from grid.farm import reception
     from sitecfg.names import Name
 
     with place.catalog() as catalog, catalog.read() as tx:
@@ -263,5 +262,5 @@ def _held(place: Place, body: dict[str, Any]) -> list[tuple[int, str, str | None
             name = Name.parse(body["file"])
             found = ledger.jobs(tx, file=find.file(tx, name.scope, name.name).id, states=["held"])
         else:
-            found = reception.held_jobs(tx, productions.get(tx, body["production"]).id)
+            found = ledger.held(tx, productions.get(tx, body["production"]).id, limit=1000)
     return [(one.id, one.kind, one.why) for one in found if one.state == "held"]

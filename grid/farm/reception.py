@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from catalog.engine import Transaction
     from catalog.rows import Dataset, File, Production
-    from catalog.status import Job
 
-__all__ = ["dataset", "declare", "file_row", "held_jobs", "progress", "report", "retry", "submit"]
+__all__ = ["dataset", "declare", "file_row", "progress", "report", "retry", "submit"]
 
 RAW = "raw"
 #: A job that was started so often and is not done is shown to people.
@@ -103,7 +102,7 @@ def submit(
     if productions.forget_withdrawn_inputs(tx, production.id, inputs.id) or added:
         # A production that was over has late inputs now; they make files of their own.
         productions.plan_again(tx, [production.id])
-    if not planning.input_totals(tx, production.id):
+    if not planning.input_states(tx, production.id, inputs.id):
         raise UsageError("the input dataset has no files", where=recipe.inputs, todo="declare files first")
     for bit, stream in enumerate(streams_of(recipe)):
         _datasets(tx, production, recipe, stream, bit)
@@ -147,17 +146,6 @@ def dataset(tx: Transaction, name: Name) -> dict[str, Any]:
     }
 
 
-def held_jobs(tx: Transaction, production: int, *, limit: int = 1000) -> list[Job]:
-    """Return the jobs that wait for an operator: the production's own, and the intake jobs of its inputs."""
-    found = status.jobs(tx, production=production, states=[JobState.HELD], limit=limit)
-    for one in planning.inputs(tx, production):
-        if len(found) >= limit:
-            break
-        if one.intake == JobState.HELD:
-            found += status.jobs(tx, file=one.file, kinds=[Kind.INTAKE], states=[JobState.HELD])
-    return found
-
-
 def file_row(one: File) -> dict[str, Any]:
     """Return what people and programs want to know of a file."""
     return {
@@ -178,10 +166,9 @@ def file_row(one: File) -> dict[str, Any]:
 def progress(tx: Transaction, name: str) -> dict[str, Any]:
     """Say how far a production is: jobs by kind, done and in all."""
     production = productions.get(tx, name)
-    inputs = planning.input_totals(tx, production.id)
-    total = sum(count for count, _, _ in inputs.values())
-    waiting = inputs.get(FileState.CLOSED, (0, 0, 0))[0]
-    bad = inputs.get(FileState.BAD, (0, 0, 0))[0]
+    source = Name.parse(production.recipe["inputs"])
+    inputs = planning.input_states(tx, production.id, find.dataset(tx, source.scope, source.name).id)
+    total, waiting = sum(inputs.values()), inputs.get(FileState.CLOSED, 0)
     counts = status.job_counts(tx, production.id)
     done, all_of = {Kind.INTAKE.value: total - waiting}, {Kind.INTAKE.value: total}
     for kind in (Kind.COMPARE, Kind.PROCESS, Kind.MERGE):
@@ -190,9 +177,10 @@ def progress(tx: Transaction, name: str) -> dict[str, Any]:
         if number or kind is Kind.PROCESS:
             done[kind.value] = found.get(JobState.DONE, 0)
             all_of[kind.value] = max(number, total if kind is Kind.PROCESS else 0)
-    held = sum(found.get(JobState.HELD, 0) for found in counts.values()) + bad
+    held = sum(found.get(JobState.HELD, 0) for found in counts.values())
+    held += inputs.get(FileState.BAD, 0)
     if production.state == ProductionState.STALLED:
-        held = len(held_jobs(tx, production.id))
+        held = len(status.held(tx, production.id, limit=1000))
     return {
         "production": name,
         "state": production.state,
@@ -247,7 +235,7 @@ def report(tx: Transaction, name: str) -> dict[str, Any]:
         "failures": sorted(status.failures(tx, production.id).items()),
         "held": [
             {"job": one.id, "kind": one.kind, "why": one.why}
-            for one in held_jobs(tx, production.id, limit=20)
+            for one in status.held(tx, production.id, limit=20)
         ],
     }
 

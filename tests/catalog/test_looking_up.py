@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from catalog import files, status, work
+from catalog import files, find, productions, status, work
 from catalog.leases import Lease, Start
 from catalog.states import Kind
 
@@ -80,3 +80,30 @@ def test_a_run_costs_no_more_among_many_jobs(world: World) -> None:
     compared(world, "many", 3000)
     many = run_some(world)
     assert many < 2 * few
+
+
+def test_what_troubles_a_production_is_found_without_reading_all_its_jobs(world: World) -> None:
+    def ask() -> int:
+        effort = Effort()
+        with effort.watch(world) as tx:
+            assert [one.epoch for one in status.struggling(tx, production, starts=2, limit=3)] == [2]
+            assert [one.kind for one in status.held(tx, production, limit=3)] == [Kind.INTAKE]
+        return effort.spent
+
+    (bad,) = world.declare(["bad.root"], dataset="few")
+    lease, _ = world.start()
+    world.fail(lease, "source-bad")
+    production = world.produce([bad], name="first")
+    world.add(production, Kind.COMPARE, [(bad,)])
+    lease, _ = world.start()
+    with world.catalog.write() as tx:
+        assert work.give_back(tx, [lease])
+    world.start()
+    few = ask()
+    compared(world, "many", 3000)
+    with world.catalog.write() as tx:
+        many = find.dataset(tx, "test", "raw-many").id
+        productions.add_dataset_inputs(tx, production, many)
+        inputs = [one.id for one in find.files(tx, many)]
+    world.add(production, Kind.COMPARE, ((one,) for one in inputs))
+    assert ask() < 2 * few

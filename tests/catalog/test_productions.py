@@ -94,6 +94,16 @@ def test_a_whole_dataset_becomes_input_and_later_files_too(world: World) -> None
         assert productions.add_dataset_inputs(tx, production, raw) == 1
         assert productions.add_dataset_inputs(tx, production, raw) == 0
         assert planning.input_totals(tx, production) == {"closed": (2, 0, 0)}
+        assert planning.input_states(tx, production, raw) == {"closed": 2}
+
+
+def test_only_a_productions_own_inputs_are_counted(world: World) -> None:
+    a, _ = world.take_in({"a.root": [1], "b.root": [2]})
+    (c,) = world.declare(["c.root"])
+    production = world.produce([a, c])
+    with world.catalog.read() as tx:
+        raw = find.dataset(tx, "test", "raw").id
+        assert planning.input_states(tx, production, raw) == {"on_disk": 1, "closed": 1}
 
 
 def test_a_cancelled_production_has_no_jobs_left_and_stays_cancelled(world: World) -> None:

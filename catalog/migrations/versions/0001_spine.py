@@ -133,6 +133,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'leased'"),
         postgresql_where=sa.text("state = 'leased'"),
     )
+    op.create_index(
+        "ix_job_started_again",
+        "job",
+        ["production", "epoch"],
+        unique=False,
+        sqlite_where=sa.text("epoch > 1 AND (state = 'ready' OR state = 'leased')"),
+        postgresql_where=sa.text("epoch > 1 AND (state = 'ready' OR state = 'leased')"),
+    )
     op.create_index("ix_job_production_kind_state", "job", ["production", "kind", "state"], unique=False)
     op.create_table(
         "attempt",
