@@ -77,7 +77,8 @@ class Drill:
         self._killed: list[str] = []
         #: What makes a process come to the points of a group; any other point is reached by more work.
         self._causes: dict[str, Callable[[], object]] = {
-            "reap": self._lose_a_claim,
+            # An earlier kill may have lost a claim already: then the reaper is held, and the ledger with it.
+            "reap": partial(self._call, self._lose_a_claim),
             "sweep": self._plant,
             "submit": self._submit,
             "invalidate": self._invalidate,
