@@ -5,6 +5,7 @@ Everything else is SQL that SQLite and PostgreSQL understand alike.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -15,7 +16,7 @@ from sitecfg.errors import DatabaseUnreachable, LedgerError, NoSpace
 from sitecfg.show import hide_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection, Engine, MetaData, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
@@ -30,8 +31,8 @@ CLOCKS = {
 
 #: The advisory lock of the catalog's writers: any number that nobody else uses in this database.
 _WRITERS = 0x6D6463
-#: Who writes looks rows up, or takes the first of an order: a plan that goes through all of them because they were few
-#: when it was made would be kept when they are many.
+#: Who writes looks rows up: a plan that goes through all of them because they were few when it was made would be kept
+#: when they are many.
 _IN_WRITE = (
     f"SELECT pg_advisory_xact_lock({_WRITERS}), set_config('synchronous_commit', '{{}}', true),"
     " set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
@@ -134,6 +135,17 @@ def in_write(tx: Connection, *, durable: bool) -> None:
     """
     if tx.dialect.name == "postgresql":
         tx.exec_driver_sql(_IN_WRITE.format("on" if durable else "off"))
+
+
+@contextmanager
+def taking_the_first(tx: Connection) -> Iterator[None]:
+    """Let a query that wants the first few in an index's order go through that index, however few there seem to be."""
+    if tx.dialect.name != "postgresql":
+        yield
+        return
+    tx.exec_driver_sql("SET LOCAL enable_sort = off")
+    yield
+    tx.exec_driver_sql("SET LOCAL enable_sort = on")
 
 
 def before_commit(tx: Connection) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select, update
 
-from catalog import files, find, hot, results
+from catalog import dialects, files, find, hot, results
 from catalog.ending import commit, commit_all
 from catalog.engine import now
 from catalog.holding import as_row, attempt_of, extend, stale
@@ -73,7 +73,8 @@ def claim(
     at = now(tx)
     which = {"the_kinds": list(kinds or Kind), "at": at, "the_limit": limit}
     becomes = {"new_worker": claimer, "new_end": at + lease_s, "new_cell": cell}
-    claimed = tx.execute(hot.CLAIM, which | becomes).all()
+    with dialects.taking_the_first(tx):
+        claimed = tx.execute(hot.CLAIM, which | becomes).all()
     rows = sorted(claimed, key=lambda row: (-row.priority, row.id))
     return [Claim(row.id, row.epoch, row.kind, row.production) for row in rows]
 
