@@ -30,8 +30,8 @@ class Effort:
         self.spent = 0
 
     @contextmanager
-    def watch(self, world: World, *, reading: bool = False) -> Iterator[Connection]:
-        with world.catalog.read() if reading else world.catalog.write() as tx:
+    def watch(self, world: World) -> Iterator[Connection]:
+        with world.catalog.write() as tx:
             if tx.dialect.name == "postgresql":
                 before = tx.exec_driver_sql(ROWS_READ).scalar_one()
                 yield tx
@@ -99,7 +99,7 @@ def test_a_run_costs_no_more_among_many_jobs(world: World, *, tidied: bool) -> N
 def test_what_troubles_a_production_is_found_without_reading_all_its_jobs(world: World) -> None:
     def ask() -> int:
         effort = Effort()
-        with effort.watch(world, reading=True) as tx:
+        with effort.watch(world) as tx:
             assert [one.epoch for one in status.struggling(tx, production, starts=2, limit=3)] == [2]
             assert [one.kind for one in status.held(tx, production, limit=3)] == [Kind.INTAKE]
         return effort.spent
