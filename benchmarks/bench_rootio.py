@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 
 from grid.rootio.columns import Branch, Column
-from grid.rootio.merge import merge
 from grid.rootio.sink import Sink
 from grid.rootio.split import SplitRecipe, split
 from grid.trigger import TriggerTable
@@ -144,8 +144,19 @@ def test_split_into_4_streams(benchmark: BenchmarkFixture, way: str, sample: Sam
         assert truth((path,), None) == pytest.approx(truth((source,), stream))
 
 
-def ours_merge(paths: tuple[Path, ...], out: Path) -> None:
-    merge(paths, out)
+def ours_merge(verify: str) -> Callable[[tuple[Path, ...], Path], None]:
+    def run(paths: tuple[Path, ...], out: Path) -> None:
+        command = [
+            str(Path(sys.executable).with_name("grid")),
+            "merge",
+            "--quiet",
+            "--verify",
+            verify,
+            str(out),
+        ]
+        subprocess.run([*command, *map(str, paths)], check=True, capture_output=True, timeout=600)
+
+    return run
 
 
 def hadd(mode: str) -> Callable[[tuple[Path, ...], Path], None]:
@@ -161,9 +172,13 @@ def hadd(mode: str) -> Callable[[tuple[Path, ...], Path], None]:
     return run
 
 
+@pytest.mark.parametrize("verify", ["copied", "sealed", "proven"])
 @pytest.mark.parametrize("way", ["ours", "hadd -ff", "hadd -f1"])
-def test_merge_4_files(benchmark: BenchmarkFixture, way: str, sample: Sample, tmp_path: Path) -> None:
-    join = ours_merge if way == "ours" else hadd(way.removeprefix("hadd "))
+def test_merge_4_files(
+    benchmark: BenchmarkFixture, way: str, verify: str, sample: Sample, tmp_path: Path
+) -> None:
+    """Each is a command of its own, its start included."""
+    join = ours_merge(verify) if way == "ours" else hadd(way.removeprefix("hadd "))
     outs = (tmp_path / f"{number}.root" for number in itertools.count())
     made: list[Path] = []
 

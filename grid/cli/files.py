@@ -270,6 +270,13 @@ def merge(
             help="'report' keeps events that occur twice and ends with exit code 4; 'refuse' writes nothing.",
         ),
     ] = "report",
+    verify: Annotated[
+        str,
+        typer.Option(
+            "--verify",
+            help="'copied': structure; 'sealed': and checksums that need no unpacking; 'proven': every value, too.",
+        ),
+    ] = "proven",
     drop_refused: OnRefused = False,
     compression: Compression = None,
     format: Format = None,  # noqa: A002 -- the option's name
@@ -277,7 +284,7 @@ def merge(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Merge files of one schema into one, and prove the result by reading it again.
+    """Merge files of one schema into one, and verify the result by reading it again.
 
     Events keep the order of the inputs. When events occur twice, exit code 4 says so, and the output is written all
     the same unless --duplicates refuse.
@@ -297,6 +304,7 @@ def merge(
         on_refused="drop" if drop_refused else "refuse",
         compression=compression,
         format=format,
+        verify=verify,
     )
     urls = in_order(files)
     if out.exists():

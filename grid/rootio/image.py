@@ -82,6 +82,22 @@ class Image:
             at, size = at + len(part), size - len(part)
         return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
 
+    def read_into(self, at: int, buffer: bytearray, what: str) -> None:
+        """Fill a buffer with the bytes from `at` on; raises as :meth:`read`."""
+        if at < 0 or at + len(buffer) > self.size:
+            raise CorruptFile(f"{what} at {at} ends outside of the file", where=str(self.path))
+        view = memoryview(buffer)
+        while view:
+            try:
+                got = os.preadv(self._file, [view], at)
+            except OSError as error:
+                raise MissingFile(
+                    f"the file can't be read: {error.strerror}", where=str(self.path)
+                ) from error
+            if not got:
+                raise CorruptFile(f"the file became shorter while {what} was read", where=str(self.path))
+            view, at = view[got:], at + got
+
     def key(self, at: int, what: str) -> Key:
         """Return the key at `at`; it lies in the file, with everything that it holds.
 

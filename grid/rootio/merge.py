@@ -1,7 +1,8 @@
 """Merge files of one schema into one: all events in the order of the inputs, each value unchanged.
 
-Inputs are read one after the other in chunks of bounded size. What was written is then read again,
-from the file, and held against what was read.
+Baskets are copied as they are wherever the trees' descriptions allow it, else unpacked and packed again. Inputs are
+read one after the other in chunks of bounded size. What was written is then read again, from the file, and held
+against what was read.
 """
 
 from __future__ import annotations
@@ -14,19 +15,39 @@ from typing import TYPE_CHECKING, Any
 
 from grid.rootio.carry import Carried, carry, carry_others
 from grid.rootio.checksums import Checksums, checksum_file
+from grid.rootio.copymerge import CopyMerge
 from grid.rootio.duplicates import Duplicates, Finder
 from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees, find_identity
-from grid.rootio.merging import MergeInput, MergeOptions, MergeReport
+from grid.rootio.merging import (
+    DEPTHS,
+    CantCopy,
+    MergeInput,
+    MergeOptions,
+    MergeReport,
+    said_by_inputs,
+    same_table,
+)
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.proof import Expected, Proven, prove
 from grid.rootio.reading import EventReader
 from grid.rootio.schema import same_branches
-from grid.rootio.sidetrees import SideTree
+from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.tally import Tally
-from sitecfg.errors import DuplicateEvents, MissingIdentity, SchemaMismatch, UsageError
+from grid.rootio.verbatim.copier import Copier
+from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verify import verify
+from kernels.adler import hex8
+from sitecfg.errors import (
+    CorruptFile,
+    DuplicateEvents,
+    MissingIdentity,
+    SchemaMismatch,
+    UnsupportedContent,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,12 +99,35 @@ def merge(
     """
     if not sources:
         raise UsageError("there is nothing to merge", todo="name at least one file")
-    work = _Merge([Path(source) for source in sources], out, options or MergeOptions(), progress)
-    return work.run(record or {})
+    paths, options = [Path(source) for source in sources], options or MergeOptions()
+    _check(options)
+    if options.compression is None and options.format is None:
+        kind = _Merge if options.verify == "proven" else CopyMerge
+        try:
+            return kind(paths, out, options, progress, copying=True).run(record or {})
+        except CantCopy:
+            pass  # then it is unpacked; if that can't be done either, it says why
+    return _Merge(paths, out, options, progress, copying=False).run(record or {})
+
+
+def _check(options: MergeOptions) -> None:
+    for what, value, allowed in (
+        ("duplicates", options.duplicates, ("report", "refuse")),
+        ("side", options.side, ("rule", "concat")),
+        ("verify", options.verify, DEPTHS),
+    ):
+        if value not in allowed:
+            raise UsageError(f"{what} is {' or '.join(map(repr, allowed))}, not {value!r}")
+    if options.duplicates == "refuse" and options.verify != "proven":
+        raise UsageError(
+            "events that occur twice are found by looking at the events",
+            where=f"verify={options.verify!r}",
+            todo='say verify="proven" (--verify proven), or let them be (--duplicates report)',
+        )
 
 
 class _Merge:
-    """One merge, from the first input to the proof."""
+    """One merge, from the first input to the proof: every event is unpacked and counted."""
 
     def __init__(
         self,
@@ -91,13 +135,13 @@ class _Merge:
         out: Path,
         options: MergeOptions,
         progress: Callable[[int, int], None] | None,
+        *,
+        copying: bool,
     ) -> None:
-        if options.duplicates not in {"report", "refuse"} or options.side not in {"rule", "concat"}:
-            raise UsageError('duplicates is "report" or "refuse", side is "rule" or "concat"')
         self.sources, self.out, self.options, self.progress = sources, out, options, progress
+        self.copying = copying
         self.sums = [checksum_file(path) for path in sources]
         self.events: list[Carried] = []
-        self.side: dict[str, SideTree] = {}
         self.trees: dict[str, SinkTree] = {}
         self.kinds: dict[str, str] = {}
         self.identity: tuple[str, ...] | None = None
@@ -107,6 +151,8 @@ class _Merge:
         self.records: list[dict[str, Any]] = []
         self.started = 0
         self.dropped: dict[tuple[str, str], str] = {}
+        #: Branches that are copied, but whose values nobody here can read.
+        self.unread = False
         self.notes: list[str] = []
 
     def run(self, given: Mapping[str, Any]) -> MergeReport:
@@ -117,12 +163,18 @@ class _Merge:
             compression = self.options.compression or first.compression
             sink = stack.enter_context(Sink(self.out, compression=compression, seed=self._seed()))
             stack.push(self._remove_on_error)
-            for part in self.events:
-                self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
+            self.side = SideTrees(sink, self.options, self._carry_side)
+            copier = Copier(sink, sealed=True) if self.copying else None
+            if copier is None:
+                for part in self.events:
+                    self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
             for number, (path, sums) in enumerate(zip(self.sources, self.sums, strict=True)):
                 self.started = number
                 with open_source(path) as source:
-                    self._add(source, sums, sink)
+                    self._add(source, sums, copier)
+            if copier is not None:
+                copier.finish()
+                self.notes += copier.notes
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
             written = sink.close()
@@ -146,10 +198,25 @@ class _Merge:
         return json.dumps([sums.xxh3 for sums in self.sums]).encode()
 
     def _carry(self, infos: Sequence[TreeInfo], where: str) -> list[Carried]:
+        """Choose the branches of event trees that are read, and written unless they are copied."""
+        if self.copying:
+            if any(info.kind != "TTree" for info in infos):
+                raise CantCopy
+            parts = carry(infos, where=where, on_refused="drop")
+            self.unread |= any(part.dropped for part in parts)
+            return parts
         choose = partial(carry, where=where, on_refused=self.options.on_refused, format=self.options.format)
         parts = choose(infos)
-        self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
+        self._drop(parts)
         return parts
+
+    def _carry_side(self, info: TreeInfo, where: str) -> Carried:
+        parts = carry([info], where=where, on_refused=self.options.on_refused, format=self.options.format)
+        self._drop(parts)
+        return parts[0]
+
+    def _drop(self, parts: Sequence[Carried]) -> None:
+        self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
 
     def _begin(self, source: Source) -> None:
         """Let the first input decide on event trees, branches and identity."""
@@ -158,7 +225,8 @@ class _Merge:
         self.identity = self._choose_identity(source, infos)
         self.finder = Finder(self.identity or ())
         if self.identity is None:
-            self.notes.append("events have no identity: a hash of each event's values was compared")
+            which = "those values of each event that can be read" if self.unread else "each event's values"
+            self.notes.append(f"events have no identity: a hash of {which} was compared")
 
     def _choose_identity(self, source: Source, infos: Sequence[TreeInfo]) -> tuple[str, ...] | None:
         if self.options.identity is not None:
@@ -172,14 +240,16 @@ class _Merge:
                 continue
         return None
 
-    def _add(self, source: Source, sums: Checksums, sink: Sink) -> None:
+    def _add(self, source: Source, sums: Checksums, copier: Copier | None) -> None:
         """Append the events of an input, and what is new in its other trees."""
         carried = self._same_schema(source)
         self._same_table(source)
         infos = [source.info(part.path) for part in carried]
         identity = None if self.identity is None else find_identity(source, infos, self.identity)
+        if copier is not None:
+            self._copy(Path(source.url), sums, copier)
         tally = self._add_events(EventReader(source, carried, identity), identity)
-        self._add_rows(source, sink)
+        self.side.add(source, [part.path for part in self.events], self.identity, str(self.sources[0]))
         for part in carry_others(source, self.options.on_refused):
             self.dropped[part[0], part[1]] = part[2]
         self.notes += [
@@ -196,6 +266,16 @@ class _Merge:
                 tally.content,
             )
         )
+
+    def _copy(self, path: Path, sums: Checksums, copier: Copier) -> None:
+        """Copy the baskets of an input's event trees."""
+        with Input(path) as source:
+            try:
+                adler = copier.add(source, [part.path for part in self.events])
+            except (SchemaMismatch, UnsupportedContent) as error:
+                raise CantCopy from error
+            if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
+                raise CorruptFile("it changed while it was read", where=str(path))
 
     def _same_schema(self, source: Source) -> list[Carried]:
         """Check that an input has the event trees and branches of the first."""
@@ -229,12 +309,7 @@ class _Merge:
     def _same_table(self, source: Source) -> None:
         """Refuse to mix files that were split by different trigger tables."""
         mine = source.record or {}
-        if self.records and mine.get("table") != self.records[0].get("table"):
-            raise SchemaMismatch(
-                f"it was split by the trigger table {_label(mine)}, {self.sources[0]} by {_label(self.records[0])}",
-                where=source.url,
-                todo="merge only files that were split by one table",
-            )
+        same_table(self.records, mine, source.url, str(self.sources[0]))
         self.records.append(mine)
 
     def _add_events(self, reader: EventReader, identity: Identity | None) -> Tally:
@@ -253,27 +328,6 @@ class _Merge:
             self._tell(chunk.stop, reader.entries)
         return tally
 
-    def _add_rows(self, source: Source, sink: Sink) -> None:
-        keys = set(DEFAULT_IDENTITY[:-1]) | set((self.identity or ())[:-1])
-        event = {DEFAULT_IDENTITY[-1], *(self.identity or ())[-1:]}
-        for path, info in source.trees.items():
-            if path in self.trees:
-                continue
-            (carried,) = self._carry([info], source.url)
-            if not carried.branches:
-                continue
-            if path not in self.side:
-                out = sink.tree(path, carried.branches, title=carried.title)
-                self.side[path] = SideTree(carried, out, keys, event, self.options.side == "concat")
-            side = self.side[path]
-            same_branches(
-                side.carried.branches,
-                carried.branches,
-                where=f"{source.url}: {path}",
-                reference=str(self.sources[0]),
-            )
-            side.add(source, self.options.memory_bytes)
-
     def _duplicates(self) -> Duplicates:
         found = self.finder.find()
         if found.events and self.options.duplicates == "refuse":
@@ -287,20 +341,18 @@ class _Merge:
 
     def _found(self, duplicates: Duplicates) -> dict[str, Any]:
         """Return what the output's record says."""
-        streams = {json.dumps(record.get("stream")) for record in self.records}
         return {
-            "made_by": "merge",
-            "table": self.records[0].get("table"),
-            "stream": self.records[0].get("stream") if len(streams) == 1 else None,
+            **said_by_inputs(self.records),
             "identity": None if self.identity is None else list(self.identity),
             "event_trees": [part.path for part in self.events],
             "inputs": [
                 {"xxh3": part.xxh3, "events": part.events, "fingerprint": part.fingerprint}
                 for part in self.inputs
             ],
-            "origins": {path: origins_json(side.stretches) for path, side in self.side.items()},
+            "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             "duplicates": duplicates.events,
+            "verified": "proven",
         }
 
     def _prove(self, record: dict[str, Any]) -> Proven:
@@ -308,18 +360,17 @@ class _Merge:
             {part.path: part.branches for part in self.events},
             self.total,
             self.identity,
-            {path: (side.carried.branches, side.tally) for path, side in self.side.items()},
+            {path: (side.carried.branches, side.tally) for path, side in self.side.trees.items()},
             record,
+            exact=not self.copying,
         )
-        return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
+        found = prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
+        if self.unread:
+            verify(self.out)  # what can't be read as values must unpack
+        return found
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
-        for path, side in self.side.items():
-            if side.guessed:
-                self.notes.append(
-                    f"{path}: {side.guessed} rows are the same in every value as rows of earlier files and were not "
-                    "added again; which files they are from is not recorded"
-                )
+        self.notes += self.side.notes
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
         return MergeReport(
@@ -327,11 +378,7 @@ class _Merge:
             tuple(self.inputs),
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
-            {path: side.repeated + side.guessed for path, side in self.side.items()},
+            {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
             tuple(self.notes),
+            "proven",
         )
-
-
-def _label(record: Mapping[str, Any]) -> str:
-    table = record.get("table")
-    return str(table["name"]) if isinstance(table, dict) and "name" in table else "none"

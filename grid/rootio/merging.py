@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.reading import MEMORY_BYTES
+from sitecfg.errors import SchemaMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.output import Output
 
-__all__ = ["MergeInput", "MergeOptions", "MergeReport"]
+__all__ = ["DEPTHS", "CantCopy", "MergeInput", "MergeOptions", "MergeReport", "said_by_inputs", "same_table"]
+
+#: How much is verified, from the quickest to the surest.
+DEPTHS = ("copied", "sealed", "proven")
+
+
+class CantCopy(Exception):
+    """Inputs can't be merged without unpacking them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,9 @@ class MergeOptions:
         As a ``Sink`` spells it; ``None``: the first input's.
     format
         ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` refuses them.
+    verify
+        ``"copied"``: baskets are copied as they are, and their structure is tested; ``"sealed"``: so are the checksums
+        that need no unpacking; ``"proven"``: everything is unpacked, and what was written is held against it.
     memory_bytes
         About the size of what is unpacked at once.
     """
@@ -47,6 +61,7 @@ class MergeOptions:
     on_refused: str = "refuse"
     compression: str | None = None
     format: str | None = None
+    verify: str = "proven"
     memory_bytes: int = MEMORY_BYTES
 
 
@@ -60,7 +75,7 @@ class MergeInput:
     xxh3: str
     events: int
     fingerprint: str | None
-    content: str
+    content: str | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,8 @@ class MergeReport:
         For each other tree the rows that were left out because they were there already.
     notes
         What else a person should know.
+    verified
+        How much was verified; at least what was asked for.
     """
 
     output: Output
@@ -89,7 +106,48 @@ class MergeReport:
     dropped_branches: tuple[tuple[str, str, str], ...] = ()
     repeated_rows: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    verified: str = "proven"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {**asdict(self), "output": self.output.to_json()}
+
+
+def same_table(
+    known: Sequence[Mapping[str, Any]], mine: Mapping[str, Any], where: str, reference: str
+) -> None:
+    """Refuse to mix files that were split by different trigger tables.
+
+    Parameters
+    ----------
+    known, mine
+        What the records of the inputs before say, and that of `where`.
+    where, reference
+        The input, and the first one, for messages.
+
+    Raises
+    ------
+    SchemaMismatch
+        If it was split by another table than the first.
+    """
+    if known and mine.get("table") != known[0].get("table"):
+        raise SchemaMismatch(
+            f"it was split by the trigger table {_label(mine)}, {reference} by {_label(known[0])}",
+            where=where,
+            todo="merge only files that were split by one table",
+        )
+
+
+def said_by_inputs(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the record of a merged file says about table and stream, from those of its inputs."""
+    streams = {json.dumps(record.get("stream")) for record in records}
+    return {
+        "made_by": "merge",
+        "table": records[0].get("table"),
+        "stream": records[0].get("stream") if len(streams) == 1 else None,
+    }
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    table = record.get("table")
+    return str(table["name"]) if isinstance(table, dict) and "name" in table else "none"

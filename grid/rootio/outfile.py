@@ -83,6 +83,32 @@ class OutFile:
         self.position += size
         return start
 
+    def region(self, size: int) -> int:
+        """Leave room for `size` bytes that :meth:`put` writes; return where it begins."""
+        self._drain()
+        self._stretches.append((self._adler, self._since))
+        self._adler, self._since = 1, 0
+        start = self.position
+        try:
+            if size:
+                os.posix_fallocate(self._file, start, size)
+            os.lseek(self._file, size, os.SEEK_CUR)
+        except OSError as error:
+            raise output_error(error, self.path) from error
+        self.position += size
+        return start
+
+    def put(self, data: memoryview, place: int) -> None:
+        """Write into a region; threads may do so at once."""
+        try:
+            _write_at(self._file, data, place)
+        except OSError as error:
+            raise output_error(error, self.path) from error
+
+    def region_done(self, adler: int, size: int) -> None:
+        """Say what the region that was made last holds: its adler32."""
+        self._stretches.append((adler, size))
+
     def finish(self, holes: dict[int, bytes]) -> int:
         """Fill the holes, the first one last, make it durable and close; return the file's adler32."""
         from isal.isal_zlib import adler32
@@ -130,7 +156,7 @@ class OutFile:
             raise output_error(error, self.path) from error
 
 
-def _write_at(file: int, data: bytes, place: int) -> None:
+def _write_at(file: int, data: bytes | memoryview, place: int) -> None:
     view = memoryview(data)
     while view:
         done = os.pwrite(file, view, place)

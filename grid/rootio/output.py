@@ -24,7 +24,7 @@ class Output:
     xxh3: str
     events: int
     fingerprint: str | None
-    content: str
+    content: str | None
     sections: tuple[tuple[int, int, int], ...]
     trees: dict[str, int]
 

@@ -38,6 +38,8 @@ class Expected:
         Branches of each other tree, and the tally of its rows.
     record
         The provenance stored in the file.
+    exact
+        Whether the event trees have no other branches than these.
     """
 
     events: Mapping[str, Sequence[Branch]]
@@ -45,6 +47,7 @@ class Expected:
     identity: Sequence[str] | None
     rows: Mapping[str, tuple[Sequence[Branch], Tally]]
     record: dict[str, Any]
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,10 @@ def _prove(
         )
     if source.record != expected.record:
         raise ClosureError("its record is not the one that was written", where=source.url)
-    carried = {path: _check_branches(source, path, branches) for path, branches in wanted.items()}
+    carried = {
+        path: _check_branches(source, path, branches, exact=expected.exact or path in expected.rows)
+        for path, branches in wanted.items()
+    }
     tally, sections = _events(
         source, [carried[path] for path in expected.events], expected, memory_bytes, progress
     )
@@ -105,15 +111,16 @@ def _prove(
     return Proven(trees, tally.events, tally.fingerprint, tally.content, listed(sections))
 
 
-def _check_branches(source: Source, path: str, wanted: Sequence[Branch]) -> Carried:
+def _check_branches(source: Source, path: str, wanted: Sequence[Branch], *, exact: bool) -> Carried:
     info = source.info(path)
     found = info.by_name()
     wrong = [
         branch.name for branch in wanted if not branch.same_type(found.get(branch.name, _nothing(branch)))
     ]
-    names = {branch.name for branch in wanted}
-    wrong += [name for name in found if name not in names]
-    wrong += [name for name, _ in info.refused]
+    if exact:
+        names = {branch.name for branch in wanted}
+        wrong += [name for name in found if name not in names]
+        wrong += [name for name, _ in info.refused]
     if wrong:
         raise ClosureError(
             f"these branches are not what they should be: {', '.join(wrong[:5])}",

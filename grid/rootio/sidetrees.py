@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grid.rootio.events import DEFAULT_IDENTITY
 from grid.rootio.origins import Stretch, known_origins
+from grid.rootio.schema import same_branches
 from grid.rootio.tally import Tally, content_hashes
 from kernels import unique
 from sitecfg.errors import ClosureError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
     from grid.rootio.carry import Carried
     from grid.rootio.columns import Column
-    from grid.rootio.sink import SinkTree
-    from grid.rootio.source import Source
+    from grid.rootio.merging import MergeOptions
+    from grid.rootio.sink import Sink, SinkTree
+    from grid.rootio.source import Source, TreeInfo
 
-__all__ = ["SideTree"]
+__all__ = ["SideTree", "SideTrees"]
 
 
 @dataclass
@@ -147,6 +150,58 @@ class SideTree:
         self.out.extend({name: column.take(index) for name, column in columns.items()})
         self.tally.add(rows[index, 0].copy(), None)
         self.stretches.append(Stretch(stretch.origin, len(index)))
+
+
+class SideTrees:
+    """All trees of the merged file that hold no events.
+
+    Parameters
+    ----------
+    sink
+        The merged file.
+    options
+        How files are merged.
+    carry
+        Chooses the branches of a tree that are written.
+    """
+
+    def __init__(self, sink: Sink, options: MergeOptions, carry: Callable[[TreeInfo, str], Carried]) -> None:
+        self._sink, self._options, self._carry = sink, options, carry
+        self.trees: dict[str, SideTree] = {}
+
+    def add(
+        self, source: Source, event_trees: Collection[str], identity: tuple[str, ...] | None, reference: str
+    ) -> None:
+        """Append what is new in an input's trees; `reference` is the first input, for messages."""
+        for path in source.tree_paths:
+            if path in event_trees:
+                continue
+            carried = self._carry(source.info(path), source.url)
+            if not carried.branches:
+                continue
+            if path not in self.trees:
+                self.trees[path] = self._new(path, carried, identity)
+            side = self.trees[path]
+            same_branches(
+                side.carried.branches, carried.branches, where=f"{source.url}: {path}", reference=reference
+            )
+            side.add(source, self._options.memory_bytes)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of rows that were left out."""
+        return [
+            f"{path}: {side.guessed} rows are the same in every value as rows of earlier files and were not "
+            "added again; which files they are from is not recorded"
+            for path, side in self.trees.items()
+            if side.guessed
+        ]
+
+    def _new(self, path: str, carried: Carried, identity: tuple[str, ...] | None) -> SideTree:
+        keys = set(DEFAULT_IDENTITY[:-1]) | set((identity or ())[:-1])
+        event = {DEFAULT_IDENTITY[-1], *(identity or ())[-1:]}
+        out = self._sink.tree(path, carried.branches, title=carried.title)
+        return SideTree(carried, out, keys, event, self._options.side == "concat")
 
 
 def _absent(rows: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.format.blocks import Compression, pack
+from grid.rootio.format.described import Streamers
 from grid.rootio.format.keys import BIG, Key, key_length
 from grid.rootio.format.objects import text, tobject, versioned
 from grid.rootio.format.records import BEGIN, DirectoryRecord, Header, free_list
@@ -59,6 +60,21 @@ class _Directory:
     key: Key
     parent: int
     keys: list[Key]
+
+
+@dataclass(slots=True)
+class SinkObject:
+    """An object of the file; ``body`` makes its bytes for a key of a given length, ``before`` is called before that."""
+
+    directory: _Directory
+    names: tuple[bytes, bytes, bytes]
+    body: Callable[[int], bytes]
+    before: Callable[[], None] | None = None
+
+    @property
+    def place(self) -> int:
+        """Where its directory lies."""
+        return self.directory.place
 
 
 class Sink:
@@ -108,9 +124,11 @@ class Sink:
         self.record = record
         self.written: Written | None = None
         self._compression = Compression.parse(compression)
-        self._seed, self._threads, self._big_from = seed, threads, big_from
+        self.seed, self._threads, self._big_from = seed, threads, big_from
         self._date = _NO_DATE if date is None else date
-        self._trees: list[tuple[SinkTree, _Directory]] = []
+        self._objects: list[SinkObject] = []
+        #: What else than our own classes the file's streamer info describes.
+        self.streamers = Streamers()
         self._out = OutFile(path)
         names = text(_NAME) + text(b"")
         length = key_length(b"TFile", _NAME, b"", big=False)
@@ -150,18 +168,11 @@ class Sink:
         UsageError
             If the name is taken or empty.
         """
-        where, _, name = path.strip("/").rpartition("/")
-        directory = self._directory(where)
-        taken = {tree.books.name for tree, home in self._trees if home is directory}
-        if not name or name in taken or path.strip("/") in self._directories:
-            raise UsageError(f"a tree can't be called {path!r}: the name is taken or empty")
-        if path.strip("/") == RECORD_KEY:
-            raise UnsupportedContent("no tree can have this name: the record of a file has it", where=path)
-        if key_length(b"TTree", _encode(name), _encode(title), big=True) > _LONGEST_KEY:
-            raise UnsupportedContent("its name and title are too long for a key", where=name[:100])
+        made = self._new(path, "TTree", title)
+        name = path.strip("/").rpartition("/")[2]
         tree = SinkTree(
             self._out,
-            directory.place,
+            made.place,
             name,
             branches,
             title=title,
@@ -171,8 +182,40 @@ class Sink:
             date=self._date,
             threads=self._threads,
         )
-        self._trees.append((tree, directory))
+        made.before = tree.flush
+        made.body = partial(tree_bytes, tree.books, self._compression)
+        self._objects.append(made)
         return tree
+
+    def object(self, path: str, class_name: str, title: str) -> SinkObject:
+        """Begin an object whose bytes are told later (its ``body``); `path` may name directories, which are made.
+
+        Raises
+        ------
+        UnsupportedContent, UsageError
+            If the name is too long, taken or empty.
+        """
+        made = self._new(path, class_name, title)
+        self._objects.append(made)
+        return made
+
+    def _new(self, path: str, class_name: str, title: str) -> SinkObject:
+        where, _, name = path.strip("/").rpartition("/")
+        directory = self._directory(where)
+        names = (class_name.encode(), _encode(name), _encode(title))
+        taken = {one.names[1] for one in self._objects if one.directory is directory}
+        if not name or names[1] in taken or path.strip("/") in self._directories:
+            raise UsageError(f"a tree can't be called {path!r}: the name is taken or empty")
+        if path.strip("/") == RECORD_KEY:
+            raise UnsupportedContent("no tree can have this name: the record of a file has it", where=path)
+        if key_length(*names, big=True) > _LONGEST_KEY:
+            raise UnsupportedContent("its name and title are too long for a key", where=name[:100])
+        return SinkObject(directory, names, _untold)
+
+    @property
+    def out(self) -> OutFile:
+        """The file itself, for what is copied into it as it is."""
+        return self._out
 
     def close(self) -> Written:
         """Write what is pending, the trees, the lists of keys and, last, the header; make it durable.
@@ -217,11 +260,10 @@ class Sink:
 
     def _finish(self) -> Written:
         root = self._directories[""]
-        for tree, directory in self._trees:
-            tree.flush()
-            books = tree.books
-            names = (b"TTree", _encode(books.name), _encode(books.title))
-            self._put(directory, names, partial(tree_bytes, books, self._compression))
+        for one in self._objects:
+            if one.before is not None:
+                one.before()
+            self._put(one.directory, one.names, one.body)
         if self.record is not None:
             line = json.dumps(self.record, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
             names = (b"TObjString", RECORD_KEY.encode(), b"Collectable string class")
@@ -229,7 +271,8 @@ class Sink:
         holes = {}
         for directory in self._directories.values():
             holes[directory.place] = self._directory_record(directory)
-        info = self._put(None, (b"TList", b"StreamerInfo", b"Doubly linked list"), streamer_list)
+        list_of = partial(streamer_list, others=self.streamers)
+        info = self._put(None, (b"TList", b"StreamerInfo", b"Doubly linked list"), list_of)
         free = self._free()
         header = Header(
             self._out.position,
@@ -257,7 +300,7 @@ class Sink:
             return known
         above, _, name = path.rpartition("/")
         parent = self._directory(above)
-        if any(home is parent and tree.books.name == name for tree, home in self._trees):
+        if any(one.directory is parent and one.names[1] == _encode(name) for one in self._objects):
             raise UsageError(f"{path!r} is a tree, not a directory")
         names = (b"TDirectory", _encode(name), _encode(name))
         at = self._out.position
@@ -327,7 +370,11 @@ class Sink:
         return position > self._big_from
 
     def _uuid(self, what: str) -> bytes:
-        return hashlib.blake2b(what.encode() + b"\0" + self._seed, digest_size=16).digest()
+        return hashlib.blake2b(what.encode() + b"\0" + self.seed, digest_size=16).digest()
+
+
+def _untold(_: int) -> bytes:
+    raise AssertionError("the bytes of an object were never told")
 
 
 def _encode(name: str) -> bytes:

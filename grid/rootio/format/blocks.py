@@ -55,6 +55,13 @@ class Compression:
             )
         return cls(algorithm, number)
 
+    @classmethod
+    def of_word(cls, word: int) -> Compression:
+        """Return what a number that ROOT stored means; a level that nobody knows is the highest."""
+        number, level = divmod(max(0, word), 100)
+        names = {known: name for name, (known, _, _) in ALGORITHMS.items()}
+        return cls(names.get(number, "zlib"), min(level, 9))
+
     @property
     def word(self) -> int:
         """The number that ROOT stores: 100 times the algorithm plus the level."""

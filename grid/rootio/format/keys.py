@@ -94,7 +94,7 @@ def parse_key(data: bytes | memoryview, at: int = 0) -> tuple[Key, int]:
     return Key(nbytes, object_bytes, date, length, cycle, seek, parent, class_name, name, title, big), end
 
 
-def parse_text(data: bytes | memoryview, at: int) -> tuple[bytes, int]:
+def parse_text(data: bytes | memoryview, at: int, longest: int = _LONGEST) -> tuple[bytes, int]:
     """Read a TString of bounded length; return its bytes and where it ends."""
     if at >= len(data):
         raise ValueError("a name is cut short")
@@ -104,7 +104,7 @@ def parse_text(data: bytes | memoryview, at: int) -> tuple[bytes, int]:
             raise ValueError("a name is cut short")
         (size,) = struct.unpack_from(">i", data, at)
         at += 4
-    if not 0 <= size <= _LONGEST:
+    if not 0 <= size <= longest:
         raise ValueError(f"a name is {size} bytes long")
     if len(data) - at < size:
         raise ValueError("a name is cut short")

@@ -9,9 +9,14 @@ from __future__ import annotations
 import struct
 from functools import cache, partial
 from importlib.resources import files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from grid.rootio.format.objects import ObjectWriter, named, text, tobject, versioned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grid.rootio.format.described import ClassInfo, Streamers
 
 __all__ = ["streamer_list"]
 
@@ -34,21 +39,55 @@ class _Class(NamedTuple):
     members: list[_Member]
 
 
-@cache
-def streamer_list(key_length: int) -> bytes:
-    """Return the serialised TList of TStreamerInfo for a key of this length."""
+def streamer_list(key_length: int, others: Streamers) -> bytes:
+    """Return the serialised TList of TStreamerInfo for a key of this length: our own classes, and others."""
     known = _read()
+    mine = {(one.name, one.version, one.checksum) for one in known.values()}
+    more = [one for one in others.classes if one.key not in mine]
     out = ObjectWriter(key_length)
     start = out.begin(5)
     out.data += tobject() + text("")
-    out.pack("i", len(known))
+    out.pack("i", len(known) + len(more) + bool(others.rules))
     for described in known.values():
         out.object(described.name, "TStreamerInfo", partial(_info, out, described, known))
+        out.data += text("")
+    for one in more:
+        out.object(one.key, "TStreamerInfo", partial(_other, out, one))
+        out.data += text("")
+    if others.rules:
+        out.object("rules", "TList", partial(_rules, out, others.rules))
         out.data += text("")
     out.end(start)
     return bytes(out.data)
 
 
+def _other(out: ObjectWriter, info: ClassInfo) -> None:
+    """Append the description of a class as a file had it."""
+
+    def elements() -> None:
+        start = out.begin(info.formats[1])
+        out.data += info.array
+        for number, (kind, body) in enumerate(info.elements):
+            out.object((info.key, number), kind, partial(out.data.extend, body))
+        out.end(start)
+
+    start = out.begin(info.formats[0])
+    out.data += info.head
+    out.object((info.key, "elements"), "TObjArray", elements)
+    out.end(start)
+
+
+def _rules(out: ObjectWriter, rules: Sequence[bytes]) -> None:
+    start = out.begin(5)
+    out.data += tobject() + text("listOfRules")
+    out.pack("i", len(rules))
+    for number, rule in enumerate(rules):
+        out.object(("rule", number), "TObjString", partial(out.data.extend, rule))
+        out.data += text("")
+    out.end(start)
+
+
+@cache
 def _read() -> dict[str, _Class]:
     known: dict[str, _Class] = {}
     last: _Class | None = None

@@ -7,7 +7,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from sitecfg.errors import CorruptFile, UnsupportedContent
+from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +53,6 @@ def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
     ------
     CorruptFile
         If lengths or checksums contradict each other.
-    UnsupportedContent
-        If a block is packed in a way that is no longer in use.
     """
     if len(payload) == size:
         yield Block(bytes(payload), 0, covered=False)
@@ -69,12 +67,6 @@ def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
         at += _HEAD
         if packed > len(payload) - at or length > size - made or not length:
             raise CorruptFile("a packed block is larger than its object", where=where)
-        if letters == b"CS":
-            raise UnsupportedContent(
-                "it is packed with ROOT's first algorithm, 'CS'",
-                where=where,
-                todo="write it again with ROOT, which reads it, and compare the numbers of entries",
-            )
         codec = _CODECS.get(letters)
         if codec is None:
             raise CorruptFile(f"no algorithm packs blocks called {letters!r}", where=where)
@@ -104,6 +96,19 @@ def _zlib(packed: memoryview, length: int) -> tuple[bytes, bool]:
     if not decoder.eof or decoder.unused_data:
         raise ValueError("the stream does not end where it should")
     return data, True
+
+
+def _deflate(packed: memoryview, length: int) -> tuple[bytes, bool]:
+    """Unpack a block of ROOT's first algorithm: a bare stream, without a checksum."""
+    from isal import isal_zlib
+
+    decoder = isal_zlib.decompressobj(wbits=-15)
+    data = decoder.decompress(packed, length + 1)
+    if len(data) == length and not decoder.eof:
+        data += decoder.decompress(decoder.unconsumed_tail, 1)
+    if not decoder.eof or decoder.unused_data:
+        raise ValueError("the stream does not end where it should")
+    return data, False
 
 
 def _lz4(packed: memoryview, length: int) -> tuple[bytes, bool]:
@@ -143,6 +148,7 @@ def _lzma(packed: memoryview, length: int) -> tuple[bytes, bool]:
 
 _CODECS: Final[dict[bytes, Callable[[memoryview, int], tuple[bytes, bool]]]] = {
     b"ZL": _zlib,
+    b"CS": _deflate,
     b"L4": _lz4,
     b"ZS": _zstd,
     b"XZ": _lzma,
@@ -151,7 +157,7 @@ _CODECS: Final[dict[bytes, Callable[[memoryview, int], tuple[bytes, bool]]]] = {
 
 def _failures(letters: bytes) -> tuple[type[Exception], ...]:
     """Return the exceptions with which a codec says that bytes are wrong."""
-    if letters == b"ZL":
+    if letters in {b"ZL", b"CS"}:
         from isal import isal_zlib
 
         return (ValueError, isal_zlib.error)  # type: ignore[return-value]  # its stubs call it an instance

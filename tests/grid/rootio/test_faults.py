@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import grid.rootio.merge as merging
 import grid.rootio.split as splitting
 from grid.rootio.columns import Column
+from grid.rootio.outfile import OutFile
 from grid.rootio.sink import Sink
+from grid.rootio.verbatim.tree import MergedTree
 from grid.trigger import TriggerTable
 from sitecfg.errors import ClosureError
 from tests.grid.rootio.making import nano
@@ -136,9 +139,76 @@ def test_a_merge_refuses_what_went_wrong_in_writing(
     for name, first in (("a", 0), ("b", 100)):
         nano(tmp_path / f"{name}.root", 100, first=first)
     monkeypatch.setattr(merging, "Sink", faulty(fault, "Events"))
+    unpacking = merging.MergeOptions(compression="zlib:1")
     with pytest.raises(ClosureError) as caught:
-        merging.merge([tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root")
+        merging.merge([tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root", unpacking)
     assert "out.root" in caught.value.where
+    assert not (tmp_path / "out.root").exists()
+
+
+Lie = NDArray[np.int64]
+"""Branch, size, first entry and position of each basket of an input."""
+
+
+def exchange_inputs(parts: list[Lie], branch: int) -> None:
+    """Take a branch's basket of one input for that of another."""
+    first, second = (part[0] == branch for part in parts)
+    kept = parts[0][1::2, first].copy()
+    parts[0][1::2, first], parts[1][1::2, second] = parts[1][1::2, second], kept
+
+
+def exchange_branches(parts: list[Lie], branch: int) -> None:
+    """Take a basket of the next branch for that of a branch."""
+    mine, other = parts[0][0] == branch, parts[0][0] == branch + 1
+    kept = parts[0][1::2, mine].copy()
+    parts[0][1::2, mine], parts[0][1::2, other] = parts[0][1::2, other], kept
+
+
+def lose_a_basket(parts: list[Lie], branch: int) -> None:
+    parts[1] = parts[1][:, parts[1][0] != branch]
+
+
+@pytest.mark.parametrize("verify", ["copied", "sealed", "proven"])
+@pytest.mark.parametrize("fault", [exchange_inputs, exchange_branches, lose_a_basket])
+def test_a_merge_refuses_what_went_wrong_in_copying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[list[Lie], int], None], verify: str
+) -> None:
+    for name, first in (("a", 0), ("b", 100)):
+        nano(tmp_path / f"{name}.root", 100, seed=first, first=first)
+    right = MergedTree.body
+
+    def body(self: MergedTree, key_length: int) -> bytes:
+        names = [branch.name for branch in self.template.branches]
+        kept, self._baskets = self._baskets, [part.copy() for part in self._baskets]
+        fault(self._baskets, names.index(b"MET_pt"))
+        try:
+            return right(self, key_length)
+        finally:
+            self._baskets = kept
+
+    monkeypatch.setattr(MergedTree, "body", body)
+    with pytest.raises(ClosureError) as caught:
+        merging.merge(
+            [tmp_path / "a.root", tmp_path / "b.root"],
+            tmp_path / "out.root",
+            merging.MergeOptions(verify=verify),
+        )
+    assert "out.root" in caught.value.where
+    assert not (tmp_path / "out.root").exists()
+
+
+def test_a_copy_that_reads_back_differently_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = OutFile.put
+
+    def put(self: OutFile, data: memoryview, place: int) -> None:
+        right(self, memoryview(bytes(len(data))), place)
+
+    nano(tmp_path / "in.root", 100)
+    monkeypatch.setattr(OutFile, "put", put)
+    with pytest.raises(ClosureError, match="reads back differently"):
+        merging.merge([tmp_path / "in.root"], tmp_path / "out.root", merging.MergeOptions(verify="copied"))
     assert not (tmp_path / "out.root").exists()
 
 

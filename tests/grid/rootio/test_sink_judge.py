@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -20,21 +17,11 @@ from grid.rootio.columns import Branch, Column
 from grid.rootio.sink import Sink
 from grid.rootio.verify import verify
 from tests.grid.rootio.every_type import EveryType
+from tests.grid.rootio.judge import hadd, needs_root, run
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_ROOT = find_spec("ROOT")
-pytestmark = [pytest.mark.judge, pytest.mark.skipif(_ROOT is None, reason="ROOT is not installed")]
+pytestmark = [pytest.mark.judge, needs_root]
 HERE = Path(__file__).parent
 ENTRIES = 300
-
-
-def run(command: Sequence[str], **options: Any) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **options)
-    said = str(done.stdout) + str(done.stderr)
-    assert done.returncode == 0, said
-    return said
 
 
 def dump(path: Path, tree: str) -> dict[str, dict[str, Any]]:
@@ -43,15 +30,6 @@ def dump(path: Path, tree: str) -> dict[str, dict[str, Any]]:
     assert "Error" not in said, said
     lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     return {line["name"]: line for line in lines}
-
-
-def hadd(mode: str, out: Path, *inputs: Path) -> None:
-    assert _ROOT is not None
-    assert _ROOT.origin is not None
-    home = Path(_ROOT.origin).parent
-    environ = {**os.environ, "LD_LIBRARY_PATH": str(home / "lib")}
-    said = run([str(home / "bin" / "hadd"), mode, str(out), *map(str, inputs)], env=environ)
-    assert "Error" not in said, said
 
 
 def spelled(column: Column, branch: Branch) -> list[str]:

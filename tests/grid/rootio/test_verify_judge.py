@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from grid.rootio.verify import verify
-from tests.grid.rootio.test_sink_judge import hadd
+from tests.grid.rootio.judge import hadd
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from grid.rootio.sinktree import SinkTree
-from sitecfg.errors import ClosureError, CorruptFile, DuplicateEvents
+from grid.rootio.verbatim.copier import Copier
+from sitecfg.errors import ClosureError, CorruptFile, DuplicateEvents, UnsupportedContent
 from tests.grid.house import changed, flip, identities, record
 from tests.grid.steps.faults import FAULTS, faulty
 
@@ -56,9 +57,13 @@ def test_one_file_with_the_events_of_all(merging: tuple[Bench, Task]) -> None:
 def test_a_fault_between_reading_and_writing_is_refused(
     merging: tuple[Bench, Task], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
+    def cannot(*_: Any) -> int:
+        raise UnsupportedContent("these baskets can't be copied as they are")
+
     bench, task = merging
     with monkeypatch.context() as patch:
         patch.setattr(SinkTree, "extend", faulty(fault))
+        patch.setattr(Copier, "add", cannot)
         with pytest.raises(ClosureError, match=r"pass1\.(MUON|JET)"):
             task.run()
     assert outputs(task) == []

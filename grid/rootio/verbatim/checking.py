@@ -1,0 +1,336 @@
+"""Test the baskets of a stretch of a file, and give them the positions that they will have in another."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from grid.rootio.format.keys import parse_text
+from grid.rootio.format.objects import text
+from kernels.adler import combine
+from sitecfg.errors import CorruptFile, UnsupportedContent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.image import Image
+    from grid.rootio.outfile import OutFile
+
+__all__ = ["SHORTEST", "Checker", "Chunk", "Job", "mark"]
+
+#: A key up to its names: size, version, unpacked size, date, length, cycle, own position, directory.
+_BIG: Final = np.dtype(
+    [
+        ("nbytes", ">i4"),
+        ("version", ">i2"),
+        ("object", ">i4"),
+        ("date", ">u4"),
+        ("length", ">i2"),
+        ("cycle", ">i2"),
+        ("seek", ">i8"),
+        ("parent", ">i8"),
+    ]
+)
+_SMALL: Final = np.dtype(
+    [
+        ("nbytes", ">i4"),
+        ("version", ">i2"),
+        ("object", ">i4"),
+        ("date", ">u4"),
+        ("length", ">i2"),
+        ("cycle", ">i2"),
+        ("seek", ">i4"),
+        ("parent", ">i4"),
+    ]
+)
+#: No key is shorter.
+SHORTEST: Final = _SMALL.itemsize
+#: What a basket adds: version, size of its buffer, room for offsets; and behind one byte of features, if that is
+#: negative: entries, end of the data, flag.
+_TAIL: Final = np.dtype([("version", ">i2"), ("buffer", ">i4"), ("room", ">i4")])
+_END: Final = np.dtype([("entries", ">i4"), ("last", ">i4"), ("flag", "u1")])
+_BLOCK: Final = 9
+_LETTERS: Final = np.array(
+    [int.from_bytes(letters, "big") for letters in (b"ZL", b"L4", b"ZS", b"XZ", b"CS")]
+)
+_NARROW: Final = (1 << 31) - 1
+_LZ4: Final = int.from_bytes(b"L4", "big")
+#: The upper 16 bits of a directory's position are an offset into the process ids.
+_PLACE: Final = (1 << 48) - 1
+
+
+@dataclass(slots=True)
+class Job:
+    """The baskets of an input, in the order in which they lie there: ``[n]`` each.
+
+    ``kinds`` says which of ``names`` (class, branch, tree, as the key has them), ``parents`` (where the directory lies)
+    and ``homes`` (where it lies in the output) are a basket's.
+    """
+
+    seeks: NDArray[np.int64]
+    nbytes: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    names: Sequence[bytes]
+    parents: NDArray[np.int64]
+    homes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of the input, and the baskets (numbers) that lie in them."""
+
+    begin: int
+    end: int
+    first: int
+    stop: int
+
+
+def mark(payload: bytes | memoryview) -> int:
+    """Return the XXH3-64 of what a basket holds behind its key: the same wherever the basket lies."""
+    from xxhash import xxh3_64_intdigest
+
+    return xxh3_64_intdigest(payload)
+
+
+class Checker:
+    """Copies one chunk after the other; threads may share it."""
+
+    def __init__(
+        self, image: Image, job: Job, target: tuple[OutFile, NDArray[np.int64]] | None, *, sealed: bool
+    ) -> None:
+        self.image, self.job, self.target, self.sealed = image, job, target, sealed
+        self._names = list(job.names)
+        self._lengths = np.array([len(names) for names in job.names], np.int64)
+        self.marks = np.zeros(len(job.seeks), np.uint64)
+        #: The kinds of baskets that are called otherwise than their branch and tree.
+        self.renamed: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, chunk: Chunk) -> tuple[int, int, int]:
+        """Return the adler32 of what was read and of what was written, and the bytes that checksums cover."""
+        from isal.isal_zlib import adler32
+
+        buffer = bytearray(chunk.end - chunk.begin)
+        self.image.read_into(chunk.begin, buffer, "a stretch of baskets")
+        read = adler32(buffer)
+        if chunk.stop == chunk.first:
+            return read, 1, 0
+        data = np.frombuffer(buffer, np.uint8)
+        numbers = np.arange(chunk.first, chunk.stop)
+        at = self.job.seeks[numbers] - chunk.begin
+        covered = self._check(buffer, data, numbers, at)
+        written = 1
+        if self.target is not None:
+            out, targets = self.target
+            view = memoryview(buffer)
+            for begin, end, number in self._stretches(numbers, at):
+                part = view[begin:end]
+                written = combine(written, adler32(part), end - begin)
+                out.put(part, int(targets[number]))
+        return read, written, covered
+
+    def _stretches(self, numbers: NDArray[np.int64], at: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+        """Yield what lies together: begin, end, and its first basket."""
+        ends = at + self.job.nbytes[numbers]
+        cuts = np.flatnonzero(at[1:] != ends[:-1]) + 1
+        for first, stop in zip([0, *cuts], [*cuts, len(at)], strict=True):
+            yield int(at[first]), int(ends[stop - 1]), int(numbers[first])
+
+    def _check(
+        self,
+        buffer: bytearray,
+        data: NDArray[np.uint8],
+        numbers: NDArray[np.int64],
+        at: NDArray[np.int64],
+    ) -> int:
+        """Test the keys of a chunk's baskets, and give them their new positions."""
+        versions = _gather(data, at + 4, np.dtype(">i2"))
+        covered = 0
+        for layout, which in ((_BIG, versions > 1000), (_SMALL, versions <= 1000)):
+            if which.any():
+                covered += self._check_alike(buffer, data, numbers[which], at[which], layout)
+        return covered
+
+    def _check_alike(
+        self,
+        buffer: bytearray,
+        data: NDArray[np.uint8],
+        numbers: NDArray[np.int64],
+        at: NDArray[np.int64],
+        layout: np.dtype[Any],
+    ) -> int:
+        job = self.job
+        kinds = job.kinds[numbers]
+        names_at = at + layout.itemsize
+        self._same_names(buffer, numbers, names_at, kinds)
+        tail_at = names_at + self._lengths[kinds]
+        self._refuse(
+            at + job.nbytes[numbers] < tail_at + _TAIL.itemsize + 1 + _END.itemsize, numbers, "is too short"
+        )
+        head = _gather(data, at, layout)
+        tail = _gather(data, tail_at, _TAIL)
+        extra = (tail["room"] < 0).astype(np.int64)
+        end = _gather(data, tail_at + _TAIL.itemsize + extra, _END)
+        length = layout.itemsize + self._lengths[kinds] + _TAIL.itemsize + extra + _END.itemsize
+        parents = head["parent"].astype(np.int64)
+        last, unpacked = end["last"].astype(np.int64), head["object"].astype(np.int64)
+        for wrong, what in (
+            (head["nbytes"] != job.nbytes[numbers], "has another size than its tree says"),
+            (head["seek"] != job.seeks[numbers], "says that it lies elsewhere"),
+            (parents & _PLACE != job.parents[kinds], "belongs to another directory"),
+            (head["length"] != length, "has a key of another length than its names"),
+            (end["entries"] != job.entries[numbers], "has other entries than its tree says"),
+            ((last < length) | (last > length + unpacked), "ends outside of itself"),
+        ):
+            self._refuse(wrong, numbers, what)
+        covered = self._blocks(buffer, data, numbers, at + length, at + job.nbytes[numbers], unpacked)
+        view = memoryview(buffer)
+        edges = zip((at + length).tolist(), (at + job.nbytes[numbers]).tolist(), strict=True)
+        self.marks[numbers] = [mark(view[begin:end]) for begin, end in edges]
+        if self.target is not None:
+            self._move(data, numbers, at, layout, job.homes[kinds] | (parents & ~_PLACE))
+        return covered
+
+    def _same_names(
+        self,
+        buffer: bytearray,
+        numbers: NDArray[np.int64],
+        at: NDArray[np.int64],
+        kinds: NDArray[np.int64],
+    ) -> None:
+        """Check that keys name their branch and tree; or that all keys of a branch have other names, the same ones.
+
+        A branch or tree that got a new name leaves the old one in its baskets.
+        """
+        for number, begin, kind in zip(numbers.tolist(), at.tolist(), kinds.tolist(), strict=True):
+            names = self._names[kind]
+            if buffer[begin : begin + len(names)] == names:
+                continue
+            names = self._called(kind)
+            if buffer[begin : begin + len(names)] != names:
+                self._refuse(np.ones(1, bool), np.array([number]), "has the name of another branch or tree")
+
+    def _called(self, kind: int) -> bytes:
+        """Find out from its first basket how a branch's baskets are called."""
+        with self._lock:
+            if kind not in self.renamed:
+                first = int(self.job.seeks[np.flatnonzero(self.job.kinds == kind)[0]])
+                key = self.image.key(first, "a basket")
+                self._names[kind] = text(key.class_name) + text(key.name) + text(key.title)
+                self._lengths[kind] = len(self._names[kind])
+                if key.class_name == b"TBasket" and self._names[kind] != self.job.names[kind]:
+                    self.renamed.add(kind)
+            return self._names[kind] if kind in self.renamed else self.job.names[kind]
+
+    def _move(
+        self,
+        data: NDArray[np.uint8],
+        numbers: NDArray[np.int64],
+        at: NDArray[np.int64],
+        layout: np.dtype[Any],
+        homes: NDArray[np.int64],
+    ) -> None:
+        """Give keys their new positions, and those of their directories."""
+        assert self.target is not None
+        _, targets = self.target
+        small = layout is _SMALL
+        if small and targets[numbers].max() > _NARROW:
+            raise UnsupportedContent(
+                "its baskets have keys with 4-byte positions, and the output is larger than these can say",
+                where=str(self.image.path),
+            )
+        places = layout.fields
+        assert places is not None
+        _scatter(data, at + places["seek"][1], targets[numbers], layout["seek"])
+        _scatter(data, at + places["parent"][1], homes & _PLACE if small else homes, layout["parent"])
+
+    def _blocks(
+        self,
+        buffer: bytearray,
+        data: NDArray[np.uint8],
+        numbers: NDArray[np.int64],
+        begins: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        unpacked: NDArray[np.int64],
+    ) -> int:
+        """Follow the blocks of packed baskets: they must fill them, and unpack to what the key says."""
+        open_ = np.flatnonzero(ends - begins != unpacked)
+        at, made = begins.copy(), np.zeros(len(begins), np.int64)
+        covered = 0
+        while len(open_):
+            here = at[open_]
+            self._refuse(here + _BLOCK > ends[open_], numbers[open_], "ends before its last block")
+            heads = data[here[:, None] + np.arange(_BLOCK)].astype(np.int64)
+            letters = heads[:, 0] << 8 | heads[:, 1]
+            packed = heads[:, 3] | heads[:, 4] << 8 | heads[:, 5] << 16
+            length = heads[:, 6] | heads[:, 7] << 8 | heads[:, 8] << 16
+            self._refuse(~np.isin(letters, _LETTERS), numbers[open_], "is packed in an unknown way")
+            at[open_] += _BLOCK + packed
+            made[open_] += length
+            wrong = (length == 0) | (at[open_] > ends[open_]) | (made[open_] > unpacked[open_])
+            self._refuse(wrong, numbers[open_], "has a block that is larger than itself")
+            if self.sealed:
+                covered += self._seals(buffer, numbers[open_], here + _BLOCK, packed, letters == _LZ4)
+            open_ = open_[made[open_] < unpacked[open_]]
+        packed_ones = ends - begins != unpacked
+        self._refuse(packed_ones & (at != ends), numbers, "goes on after its last block")
+        return covered
+
+    def _seals(
+        self,
+        buffer: bytearray,
+        numbers: NDArray[np.int64],
+        at: NDArray[np.int64],
+        packed: NDArray[np.int64],
+        lz4: NDArray[np.bool_],
+    ) -> int:
+        """Test the checksums of lz4 blocks; return how many bytes they cover."""
+        from xxhash import xxh64_intdigest
+
+        view = memoryview(buffer)
+        covered = 0
+        for number, begin, size in zip(
+            numbers[lz4].tolist(), at[lz4].tolist(), packed[lz4].tolist(), strict=True
+        ):
+            said = int.from_bytes(view[begin : begin + 8], "big")
+            if size < 8 or xxh64_intdigest(view[begin + 8 : begin + size]) != said:
+                self._refuse(
+                    np.ones(1, bool), np.array([number]), "has a block (L4) whose xxh64 does not match"
+                )
+            covered += size
+        return covered
+
+    def _refuse(self, wrong: NDArray[np.bool_], numbers: NDArray[np.int64], what: str) -> None:
+        """Raise for the first basket of those that are wrong."""
+        if not wrong.any():
+            return
+        number = int(numbers[np.flatnonzero(wrong)[0]])
+        names = self.job.names[int(self.job.kinds[number])]
+        _, at = parse_text(names, 0)
+        branch, at = parse_text(names, at)
+        tree, _ = parse_text(names, at)
+        said = [name.decode("utf-8", "backslashreplace") for name in (tree, branch)]
+        raise CorruptFile(
+            f"a basket of branch {said[1]!r} at {int(self.job.seeks[number])} {what}",
+            where=self.image.where(said[0]),
+            todo="copy the file again from where it came from",
+        )
+
+
+def _gather(data: NDArray[np.uint8], at: NDArray[np.int64], layout: np.dtype[Any]) -> NDArray[Any]:
+    """Return what stands at some places."""
+    taken: NDArray[Any] = data[at[:, None] + np.arange(layout.itemsize)]
+    return np.ascontiguousarray(taken).view(layout).reshape(-1)
+
+
+def _scatter(
+    data: NDArray[np.uint8], at: NDArray[np.int64], values: NDArray[np.int64], layout: np.dtype[Any]
+) -> None:
+    """Put values at some places."""
+    data[at[:, None] + np.arange(layout.itemsize)] = values.astype(layout).view(np.uint8).reshape(len(at), -1)

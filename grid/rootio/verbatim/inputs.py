@@ -1,0 +1,98 @@
+"""An input of a merge: its trees, streamer info and record, read from its bytes by nothing but our own code."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from grid.rootio.format.described import Streamers, read_streamers
+from grid.rootio.format.keys import parse_text
+from grid.rootio.format.unpack import unpack
+from grid.rootio.image import Image
+from grid.rootio.source import RECORD_KEY
+from grid.rootio.structure import read_skeleton
+from sitecfg.errors import CorruptFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from grid.rootio.format.keys import Key
+    from grid.rootio.structure import Entry
+
+__all__ = ["Input"]
+
+_TREES = frozenset({"TTree", "TNtuple", "TNtupleD"})
+_REFERENCED = 1 << 4
+
+
+class Input:
+    """A file that is merged. Use as a context manager.
+
+    Raises
+    ------
+    InputError
+        Of the kind that fits, if it is not what it should be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened = ExitStack()
+        self.image = self._opened.enter_context(Image(path))
+        self.skeleton = read_skeleton(self.image)
+        newest = self.skeleton.newest()
+        self.trees = {name: entry for name, entry in newest.items() if entry.class_name in _TREES}
+        #: What is neither tree nor directory nor our own record: path and class.
+        self.others = tuple(
+            (name, entry.class_name)
+            for name, entry in newest.items()
+            if name not in self.trees
+            and not entry.class_name.startswith("TDirectory")
+            and (name, entry.class_name) != (RECORD_KEY, "TObjString")
+        )
+        self._record = newest.get(RECORD_KEY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    @cached_property
+    def streamers(self) -> Streamers:
+        """What the file says of its classes."""
+        seek = self.skeleton.header.seek_info
+        if not seek:
+            return Streamers()
+        key = self.image.key(seek, "the streamer info")
+        return read_streamers(self._unpacked(key, "the streamer info"), key.length, str(self.path))
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What our own writer said of it; empty for files of others."""
+        if self._record is None or self._record.class_name != "TObjString":
+            return {}
+        where = self.image.where(RECORD_KEY)
+        data = self._unpacked(self._record.key, RECORD_KEY)
+        try:
+            # behind byte count and version a TObject, then the string
+            bits = int.from_bytes(data[12:16], "big")
+            line, _ = parse_text(data, 16 + (2 if bits & _REFERENCED else 0), longest=len(data))
+            record = json.loads(line)
+        except ValueError as error:
+            raise CorruptFile(f"the record is no JSON: {error}", where=where) from error
+        if not isinstance(record, dict):
+            raise CorruptFile("the record is no JSON object", where=where)
+        return record
+
+    def tree(self, entry: Entry) -> bytes:
+        """Return the bytes of a tree's description."""
+        return self._unpacked(entry.key, entry.path)
+
+    def _unpacked(self, key: Key, what: str) -> bytes:
+        payload = self.image.read(key.seek + key.length, key.packed_bytes, what)
+        return unpack(payload, key.object_bytes, self.image.where(what))

@@ -1,0 +1,217 @@
+"""One tree of the output: what all inputs say of it, put together, and written into the first one's description."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grid.rootio.format.objects import text, tobject, versioned
+from sitecfg.errors import UnsupportedContent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grid.rootio.verbatim.baskets import Baskets
+    from grid.rootio.verbatim.slots import BranchSlots, Slot, TreeView
+    from grid.rootio.verbatim.template import Template
+
+__all__ = ["MergedTree", "in_order"]
+
+_NO_BASKETS = tobject() + text("")
+#: The least room for baskets that ROOT gives a branch.
+_ROOM = 10
+#: The last position that 4 bytes can say.
+_NARROW = (1 << 31) - 1
+#: What adds up over the inputs.
+_SUMS = ("fEntries", "fTotBytes", "fZipBytes")
+#: What holds for all of them only when it is the largest of theirs.
+_LARGEST = ("fBasketSize", "fEntryOffsetLen")
+
+
+class MergedTree:
+    """A tree of the output; of each input only what the output says of it is kept.
+
+    Parameters
+    ----------
+    template
+        The first input's tree.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.entries = 0
+        self._first: dict[str, Any] = {}
+        self._branches: dict[str, NDArray[Any]] = {}
+        self._flush: float = 0
+        self._ends: list[int] = []
+        self._sizes: list[int] = []
+        #: For each input: branch, size, first entry, position and mark of every basket in the output, int64 ``[5, n]``.
+        self._baskets: list[NDArray[np.int64]] = []
+        self._limits: list[NDArray[Any]] = []
+        self._narrow = any(4 in branch.baskets.widths[1:] for branch in template.branches)
+
+    def add(
+        self,
+        view: TreeView,
+        baskets: Baskets,
+        seeks: NDArray[np.int64],
+        marks: NDArray[np.uint64],
+        flushed: list[tuple[int, int, int]],
+    ) -> None:
+        """Append an input.
+
+        Parameters
+        ----------
+        view, baskets
+            Its tree.
+        seeks, marks
+            Where its baskets lie in the output, and what they hold, in the order of `baskets`.
+        flushed
+            Position, size and mark of its embedded baskets in the output.
+        """
+        numbers = view.numbers(self.template.tree)
+        if numbers.get("fWeight", 1) != self._first.get("fWeight", numbers.get("fWeight", 1)):
+            raise UnsupportedContent(
+                f"its weight is {numbers['fWeight']}, that of the first input {self._first['fWeight']}"
+            )
+        self._first = self._first or numbers
+        self._clusters(view, numbers)
+        self._add_branches(baskets, flushed)
+        if numbers["fEntries"] or not self._limits:
+            self._widen(view)
+        late = [
+            (one.branch, size, one.first, seek, np.uint64(mark).view(np.int64))
+            for one, (seek, size, mark) in zip(baskets.embedded, flushed, strict=True)
+        ]
+        mine = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, seeks, marks.view(np.int64)])
+        mine = np.concatenate([mine, np.array(late, np.int64).reshape(-1, 5).T], axis=1)
+        mine[2] += self.entries
+        if self._narrow and mine[2:4].max(initial=0) > _NARROW:
+            raise UnsupportedContent(
+                "its description has 4-byte positions, and the output is too large for these"
+            )
+        self._baskets.append(mine)
+        self.entries += int(numbers["fEntries"])
+
+    def lie(self) -> NDArray[np.int64]:
+        """Return branch, size, first entry, position and mark of every basket, branch by branch in order of entries."""
+        return in_order(np.concatenate(self._baskets, axis=1))
+
+    def body(self, key_length: int) -> bytes:
+        """Return the tree's bytes for a key of this length."""
+        contents: dict[Slot, bytes] = {}
+        owner, *columns, _ = self.lie()
+        lie = np.stack(columns)
+        edges = np.searchsorted(owner, np.arange(len(self.template.branches) + 1)).tolist()
+        for index, branch in enumerate(self.template.branches):
+            self._branch(index, branch, lie[:, edges[index] : edges[index + 1]], contents)
+        for group, values in zip(self.template.limits, self._limits, strict=True):
+            for slot, value in zip(group.slots, values, strict=True):
+                contents[slot] = value.tobytes()
+        self._whole(contents)
+        return self.template.fill(contents, key_length)
+
+    def _clusters(self, view: TreeView, numbers: dict[str, Any]) -> None:
+        """Append the ranges of an input's clusters; the last range of a tree is implicit."""
+        if not numbers["fEntries"]:
+            return
+        if self.entries > (self._ends[-1] + 1 if self._ends else 0):
+            self._range(self.entries - 1, max(0, int(self._flush)))
+        if self.template.clusters is not None:
+            _, (ends, sizes) = view.arrays([self.template.clusters])
+            for end, size in zip(ends.tolist(), sizes.tolist(), strict=True):
+                self._range(self.entries + end, size)
+        self._flush = numbers.get("fAutoFlush", 0)
+
+    def _range(self, end: int, size: int) -> None:
+        """Append a range of clusters; one that only goes on with the range before is joined to it."""
+        begun = self._ends[-2] + 1 if len(self._ends) > 1 else 0
+        joins = bool(self._ends) and size > 0 and self._sizes[-1] == size
+        if joins and (self._ends[-1] + 1 - begun) % size == 0:
+            self._ends[-1] = end
+        else:
+            self._ends.append(end)
+            self._sizes.append(size)
+
+    def _add_branches(self, baskets: Baskets, flushed: list[tuple[int, int, int]]) -> None:
+        """Add up what an input says of its branches."""
+        said = dict(baskets.numbers)
+        for one, (_, size, _) in zip(baskets.embedded, flushed, strict=True):
+            said["fTotBytes"][one.branch] += one.key.length + len(one.payload)
+            said["fZipBytes"][one.branch] += size
+        if not self._branches:
+            self._branches = said
+            return
+        for name in _SUMS:
+            self._branches[name] += said[name]
+        for name in _LARGEST:
+            np.maximum(self._branches[name], said[name], out=self._branches[name])
+
+    def _widen(self, view: TreeView) -> None:
+        """Widen limits to those of an input."""
+        said = [view.gather(group) for group in self.template.limits]
+        if not self._limits or not self.entries:
+            self._limits = said
+            return
+        for mine, other in zip(self._limits, said, strict=True):
+            for name in mine.dtype.names or ():
+                choose = np.minimum if name == "fMinimum" else np.maximum
+                mine[name] = choose(mine[name], other[name])
+
+    def _branch(
+        self, index: int, branch: BranchSlots, lie: NDArray[np.int64], contents: dict[Slot, bytes]
+    ) -> None:
+        nbytes, firsts, seeks = lie
+        room = max(_ROOM, len(seeks) + 1)
+        values = {name: column[index].item() for name, column in self._branches.items()}
+        entries = int(values["fEntries"])
+        values.update(fWriteBasket=len(seeks), fEntryNumber=entries, fMaxBaskets=room)
+        for slot in branch.numbers:
+            contents[slot] = _packed(slot, values)
+        # a pointer to nothing for each basket on file, and for the one that would be filled next, as ROOT has it
+        pointers = struct.pack(">ii", len(seeks) + 1, 0) + bytes(4 * (len(seeks) + 1))
+        contents[branch.embedded] = versioned(3, _NO_BASKETS + pointers)
+        edges = np.append(firsts, entries if len(firsts) else 0)
+        contents[branch.baskets] = b"".join(
+            b"\x01" + _array(array, room, width)
+            for array, width in zip((nbytes, edges, seeks), branch.baskets.widths, strict=True)
+        )
+
+    def _whole(self, contents: dict[Slot, bytes]) -> None:
+        packed = self._branches["fZipBytes"].sum().item()
+        values = {
+            **self._first,
+            "fEntries": self.entries,
+            "fTotBytes": self._branches["fTotBytes"].sum().item(),
+            "fZipBytes": packed,
+            "fSavedBytes": 0,
+            "fFlushedBytes": packed,
+            "fNClusterRange": len(self._ends),
+            "fAutoFlush": self._flush or self._first.get("fAutoFlush", 0),
+        }
+        for slot in self.template.tree:
+            contents[slot] = _packed(slot, values)
+        if self.template.clusters is not None:
+            there = bytes((bool(self._ends),))
+            contents[self.template.clusters] = b"".join(
+                there + np.array(array, ">i8").tobytes() for array in (self._ends, self._sizes)
+            )
+
+
+def in_order(baskets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort baskets (branch, size, first entry ...; ``[k, n]``) by branch and first entry."""
+    answer: NDArray[np.int64] = baskets[:, np.lexsort((baskets[2], baskets[0]))]
+    return answer
+
+
+def _packed(slot: Slot, values: dict[str, Any]) -> bytes:
+    assert slot.layout is not None
+    return slot.layout.pack(*(values[name] for name in slot.names))
+
+
+def _array(values: NDArray[np.int64], room: int, width: int) -> bytes:
+    array = np.zeros(room, f">i{width}")
+    array[: len(values)] = values
+    return array.tobytes()
