@@ -31,6 +31,8 @@ CLOCKS = {
 
 #: The advisory lock of the catalog's writers: any number that nobody else uses in this database.
 _WRITERS = 0x6D6463
+#: So few new rows that it doesn't matter how they are found, until the server looks by itself.
+_MANY = 500
 #: Who writes looks rows up: a plan that goes through all of them because they were few when it was made would be kept
 #: when they are many.
 _IN_WRITE = (
@@ -146,6 +148,22 @@ def taking_the_first(tx: Connection) -> Iterator[None]:
     tx.exec_driver_sql("SET LOCAL enable_sort = off")
     yield
     tx.exec_driver_sql("SET LOCAL enable_sort = on")
+
+
+def after_many(tx: Connection, added: int, *tables: Table) -> None:
+    """Let PostgreSQL look at tables that have just grown by `added` rows each, if that is much of what they were.
+
+    It keeps the plans of statements, and would look at the tables by itself a minute later: until then, plans made
+    when there was nothing to choose between (all indexes of an empty table are as good) go through all rows.
+    """
+    if tx.dialect.name != "postgresql" or added < _MANY:
+        return
+    for table in tables:
+        known = tx.exec_driver_sql(
+            "SELECT reltuples FROM pg_class WHERE oid = %s::regclass", (table.name,)
+        ).scalar_one()
+        if added > known / 2:
+            tx.exec_driver_sql(f"ANALYZE {table.name}")
 
 
 def before_commit(tx: Connection) -> None:

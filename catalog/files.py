@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Double, String, Text, and_, bindparam, case, delete, func, insert, select, update
 
-from catalog import counters, find
+from catalog import counters, dialects, find
 from catalog.batches import IN_LIST, ROWS, batches
 from catalog.dialects import insert_missing
 from catalog.engine import now
@@ -139,6 +139,7 @@ def register_files(tx: Connection, dataset_id: int, files: Iterable[tuple[str, s
         ids = counters.take(tx, "file", len(new))
         added.extend(ids)
         _insert(tx, target, new, ids, at)
+        dialects.after_many(tx, len(new), file, replica)
     return Registered(tuple(added), tuple(known))
 
 

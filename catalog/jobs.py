@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from catalog import counters, files
+from catalog import counters, dialects, files
 from catalog.batches import IN_LIST, ROWS, batches
 from catalog.engine import now
 from catalog.given import ForRows
@@ -74,6 +74,7 @@ def add_jobs(
         ids = counters.take(tx, "job", len(missing))
         if missing:
             _insert(tx, production, kind, missing, ids, priority, at)
+            dialects.after_many(tx, len(missing), job, job_spec, job_input)
         made.extend(ids)
     return made
 
