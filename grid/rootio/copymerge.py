@@ -43,10 +43,7 @@ class CopyMerge:
         out: Path,
         options: MergeOptions,
         progress: Callable[[int, int], None] | None,
-        *,
-        copying: bool,
     ) -> None:
-        assert copying
         self.sources, self.out, self.options, self.progress = sources, out, options, progress
         self.events: list[str] = []
         self.inputs: list[MergeInput] = []
@@ -93,6 +90,7 @@ class CopyMerge:
             (
                 *copier.notes,
                 *self.side.notes,
+                *self._seals(copier),
                 "events were not looked at: whether some occur twice is not known",
             ),
             self.options.verify,
@@ -157,6 +155,12 @@ class CopyMerge:
             raise CantCopy  # the other way names them
         for path, kind in source.others:
             self.dropped[path, ""] = f"a {kind} can't be carried yet"
+
+    def _seals(self, copier: Copier) -> list[str]:
+        """Say how much of the inputs was tested against checksums in them."""
+        if self.options.verify != "sealed":
+            return []
+        return [f"{copier.covered:,} of {self.size:,} bytes were tested against checksums inside the inputs"]
 
     def _identity(self) -> tuple[str, ...] | None:
         said = tuple(self.records[0].get("identity") or ())

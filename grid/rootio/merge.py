@@ -102,9 +102,10 @@ def merge(
     paths, options = [Path(source) for source in sources], options or MergeOptions()
     _check(options)
     if options.compression is None and options.format is None:
-        kind = _Merge if options.verify == "proven" else CopyMerge
         try:
-            return kind(paths, out, options, progress, copying=True).run(record or {})
+            if options.verify != "proven":
+                return CopyMerge(paths, out, options, progress).run(record or {})
+            return _Merge(paths, out, options, progress, copying=True).run(record or {})
         except CantCopy:
             pass  # then it is unpacked; if that can't be done either, it says why
     return _Merge(paths, out, options, progress, copying=False).run(record or {})
@@ -178,6 +179,8 @@ class _Merge:
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
             written = sink.close()
+            if copier is not None:
+                copier.check(self.out, int(written.adler32, 16))
             self.started = len(self.sources)
             found = self._prove(record)
             self._tell(1, 1)
@@ -269,6 +272,8 @@ class _Merge:
 
     def _copy(self, path: Path, sums: Checksums, copier: Copier) -> None:
         """Copy the baskets of an input's event trees."""
+        if self.unread:
+            verify(path)  # what can't be read as values must at least unpack
         with Input(path) as source:
             try:
                 adler = copier.add(source, [part.path for part in self.events])
@@ -364,10 +369,7 @@ class _Merge:
             record,
             exact=not self.copying,
         )
-        found = prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
-        if self.unread:
-            verify(self.out)  # what can't be read as values must unpack
-        return found
+        return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
         self.notes += self.side.notes

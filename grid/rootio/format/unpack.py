@@ -89,26 +89,23 @@ def _zlib(packed: memoryview, length: int) -> tuple[bytes, bool]:
     from isal import isal_zlib
 
     # the adler32 at a stream's end is tested by the codec
-    decoder = isal_zlib.decompressobj()
-    data = decoder.decompress(packed, length + 1)
-    if len(data) == length and not decoder.eof:
-        data += decoder.decompress(decoder.unconsumed_tail, 1)
-    if not decoder.eof or decoder.unused_data:
-        raise ValueError("the stream does not end where it should")
-    return data, True
+    return _inflated(packed, length, isal_zlib.decompressobj()), True
 
 
 def _deflate(packed: memoryview, length: int) -> tuple[bytes, bool]:
     """Unpack a block of ROOT's first algorithm: a bare stream, without a checksum."""
     from isal import isal_zlib
 
-    decoder = isal_zlib.decompressobj(wbits=-15)
-    data = decoder.decompress(packed, length + 1)
+    return _inflated(packed, length, isal_zlib.decompressobj(wbits=-15)), False
+
+
+def _inflated(packed: memoryview, length: int, decoder: Any) -> bytes:
+    data: bytes = decoder.decompress(packed, length + 1)
     if len(data) == length and not decoder.eof:
         data += decoder.decompress(decoder.unconsumed_tail, 1)
     if not decoder.eof or decoder.unused_data:
         raise ValueError("the stream does not end where it should")
-    return data, False
+    return data
 
 
 def _lz4(packed: memoryview, length: int) -> tuple[bytes, bool]:

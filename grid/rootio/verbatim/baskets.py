@@ -91,7 +91,7 @@ def baskets_of(view: TreeView, where: str) -> Baskets:
         one
         for index, branch in enumerate(branches)
         if view.size(branch.embedded) > _EMPTY
-        for one in _inside(view, index, firsts[ends[index] - room[index] : ends[index]], where)
+        for one in _embedded_in(view, index, firsts[ends[index] - room[index] : ends[index]], where)
     ]
     found = Baskets(seeks[used], nbytes[used], firsts[used], held[used], owner[used], numbers, embedded)
     _same_entries(view, found, total, where)
@@ -166,10 +166,18 @@ def flushed(one: Embedded, compression: Compression, place: int, parent: int) ->
     return head + one.sizes[:-5] + struct.pack(">iB", key.length + one.data, 0), packed
 
 
-def _inside(view: TreeView, index: int, firsts: NDArray[np.int64], where: str) -> list[Embedded]:
+def _embedded_in(view: TreeView, index: int, firsts: NDArray[np.int64], where: str) -> list[Embedded]:
     """Return the baskets of a branch that lie inside the tree; `firsts` are the first entries of all its baskets."""
     branch = view.template.branches[index]
-    data = view.content(branch.embedded)
+    try:
+        return _inside(view.content(branch.embedded), index, firsts)
+    except (struct.error, ValueError) as error:
+        raise CorruptFile(
+            f"a basket inside branch {_name(branch)} is unsound: {error}", where=where
+        ) from error
+
+
+def _inside(data: bytes, index: int, firsts: NDArray[np.int64]) -> list[Embedded]:
     _, _, bits = struct.unpack_from(">HII", data, 6)
     _, at = parse_text(data, 6 + (12 if bits & _REFERENCED else 10))
     count, lowest = struct.unpack_from(">ii", data, at)
@@ -181,16 +189,11 @@ def _inside(view: TreeView, index: int, firsts: NDArray[np.int64], where: str) -
             at += 4
             continue
         end = at + 4 + (word & ~BYTE_COUNT)
-        if not word & BYTE_COUNT or end > len(data) or number + lowest >= len(firsts):
-            raise CorruptFile(f"a basket inside branch {_name(branch)} is unsound", where=where)
+        if not word & BYTE_COUNT or end > len(data) or not 0 <= number + lowest < len(firsts):
+            raise ValueError("it is longer than its list, or not one of the branch's baskets")
         (tag,) = struct.unpack_from(">I", data, at + 4)
         begin = data.index(b"\0", at + 8, end) + 1 if tag == _NEW_CLASS else at + 8
-        try:
-            one = _embedded(data[begin:end], index, int(firsts[number + lowest]))
-        except (struct.error, ValueError) as error:
-            raise CorruptFile(
-                f"a basket inside branch {_name(branch)} is unsound: {error}", where=where
-            ) from error
+        one = _embedded(data[begin:end], index, int(firsts[number + lowest]))
         if one.entries:
             found.append(one)
         at = end

@@ -222,11 +222,13 @@ class Checker:
             if kind not in self.renamed:
                 first = int(self.job.seeks[np.flatnonzero(self.job.kinds == kind)[0]])
                 key = self.image.key(first, "a basket")
-                self._names[kind] = text(key.class_name) + text(key.name) + text(key.title)
-                self._lengths[kind] = len(self._names[kind])
-                if key.class_name == b"TBasket" and self._names[kind] != self.job.names[kind]:
+                names = text(key.class_name) + text(key.name) + text(key.title)
+                if key.class_name == b"TBasket" and names != self.job.names[kind]:
+                    # the length first: who finds the new names goes on with it at once
+                    self._lengths[kind] = len(names)
+                    self._names[kind] = names
                     self.renamed.add(kind)
-            return self._names[kind] if kind in self.renamed else self.job.names[kind]
+            return self._names[kind]
 
     def _move(
         self,

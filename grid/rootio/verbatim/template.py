@@ -108,7 +108,9 @@ class Template:
         self._cut: dict[tuple[Plain, tuple[str, ...]], list[tuple[int, tuple[str, ...], struct.Struct]]] = {}
         #: The numbers of the tree, and the ranges of its clusters where it can have some.
         self.tree, self.clusters = self._tree_slots(walk.top)
-        nodes = [node for node in walk.nodes.values() if "fBasketSeek" in node.marks]
+        nodes = [node for node in walk.nodes.values() if node.class_name.startswith("TBranch")]
+        if not nodes:
+            raise UnsupportedContent("it has no branch", where=where)
         self.branches = [self._branch_slots(node) for node in nodes]
         self._leaves(walk, nodes)
         self.slots.sort(key=lambda slot: slot.begin)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -12,6 +14,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grid.rootio.format.described import Streamers
 from grid.rootio.image import Image
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.sink import Sink
@@ -19,7 +22,8 @@ from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.copying import chunks_of
 from grid.rootio.verbatim.inputs import Input
-from sitecfg.errors import CorruptFile, GridError, UnsupportedContent, UsageError
+from grid.rootio.verbatim.tree import MergedTree
+from sitecfg.errors import ClosureError, CorruptFile, GridError, UnsupportedContent, UsageError
 from tests.grid.rootio.judge import hadd, needs_root, run
 from tests.grid.rootio.making import nano
 
@@ -249,6 +253,69 @@ def test_an_input_that_changes_while_it_is_copied_is_refused(tmp_path: Path, mon
     monkeypatch.setattr(Image, "read_into", spoil)
     with pytest.raises(CorruptFile, match="changed while"):
         merge([tmp_path / "in.root"], tmp_path / "out.root", MergeOptions(verify="copied"))
+    assert not (tmp_path / "out.root").exists()
+
+
+@pytest.mark.parametrize("name", ["st2.root", "Tuple_1.root", "long.root", "uproot-stl_containers.root"])
+def test_bytes_that_are_anything_end_in_our_own_errors(real_data: Path, tmp_path: Path, name: str) -> None:
+    chance = random.Random(name)
+    for _ in range(100):
+        data = bytearray((real_data / name).read_bytes())
+        first = chance.choice([0, len(data) * 7 // 10])  # descriptions stand towards the end
+        for _ in range(chance.choice([1, 4])):
+            data[chance.randrange(first, len(data))] = chance.randrange(256)
+        (tmp_path / "bad.root").write_bytes(data)
+        out = tmp_path / "out.root"
+        try:
+            merge([tmp_path / "bad.root"] * 2, out, MergeOptions(verify=chance.choice(["copied", "sealed"])))
+        except GridError:
+            assert not out.exists()
+        else:
+            out.unlink()
+
+
+def test_a_tree_whose_branches_are_not_described_is_not_taken_for_an_empty_one(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Input.streamers.func  # type: ignore[attr-defined]
+
+    def told(self: Input) -> Streamers:
+        found = real(self)
+        renamed = [
+            replace(
+                one,
+                members=tuple(
+                    replace(member, name="fElse") if member.name == "fBasketSeek" else member
+                    for member in one.members
+                ),
+            )
+            for one in found.classes
+        ]
+        return Streamers(tuple(renamed), found.rules)
+
+    monkeypatch.setattr(Input, "streamers", property(told))
+    with pytest.raises(UnsupportedContent, match="described in a way"):
+        copied([real_data / "HZZ-lz4.root"], tmp_path / "out.root")
+
+
+def test_branches_that_nobody_can_read_are_proven_too(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = MergedTree.body
+
+    def body(self: MergedTree, key_length: int) -> bytes:
+        kept, self._baskets = self._baskets, [part.copy() for part in self._baskets]
+        number = [branch.name for branch in self.template.branches].index(b"vector_set_int32")
+        first, second = (part[0] == number for part in self._baskets)
+        self._baskets[0][3, first] = self._baskets[1][3, second]
+        try:
+            return right(self, key_length)
+        finally:
+            self._baskets = kept
+
+    monkeypatch.setattr(MergedTree, "body", body)
+    with pytest.raises(ClosureError):
+        merge([real_data / "uproot-stl_containers.root"] * 2, tmp_path / "out.root")
     assert not (tmp_path / "out.root").exists()
 
 
