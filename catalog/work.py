@@ -74,7 +74,7 @@ def claim(
     which = {"the_kinds": list(kinds or Kind), "at": at, "the_limit": limit}
     becomes = {"new_worker": claimer, "new_end": at + lease_s, "new_cell": cell}
     with dialects.taking_the_first(tx):
-        claimed = tx.execute(hot.CLAIM, which | becomes).all()
+        claimed = tx.execute(hot.CLAIM[tx.dialect.name], which | becomes).all()
     rows = sorted(claimed, key=lambda row: (-row.priority, row.id))
     return [Claim(row.id, row.epoch, row.kind, row.production) for row in rows]
 

@@ -91,6 +91,7 @@ def look_over(world: World, how: str) -> None:
         ("ANALYZE", "", ""),
         ("VACUUM ANALYZE", "VACUUM", ""),
         ("", "ANALYZE", "VACUUM"),
+        ("", "", "ANALYZE"),
     ],
 )
 def test_a_run_costs_no_more_among_many_jobs(world: World, empty: str, short: str, long: str) -> None:
