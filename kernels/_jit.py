@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Kernel", "kernel"]
+__all__ = ["Kernel", "expect", "kernel", "light"]
 
 #: Held while any kernel is called for the first time in this process.
 _FIRST_CALL = threading.RLock()
@@ -84,3 +86,30 @@ def kernel(function: Callable[P, R]) -> Kernel[P, R]:
         Callable like the function.
     """
     return Kernel(function)
+
+
+#: So many items numpy goes through in the time that numba takes to be imported, with its extensions.
+_LIGHT = 1 << 21
+
+
+def light(items: int) -> bool:
+    """Whether `kernels.reference` has the answer before numba would even be there.
+
+    Parameters
+    ----------
+    items
+        How many items, or bytes, there are to go through.
+    """
+    return items <= _LIGHT and "numba" not in sys.modules
+
+
+def expect(items: int) -> None:
+    """Import numba now if many calls will come, each of which alone would be a light one.
+
+    Parameters
+    ----------
+    items
+        How many items, or bytes, there are to go through in all calls together.
+    """
+    if items > _LIGHT:
+        importlib.import_module("numba")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import reference
 from kernels._arrays import bits64, frozen, integers, same_length
-from kernels._jit import kernel
+from kernels._jit import kernel, light
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,10 @@ def duplicates(columns: Sequence[Integers]) -> Index:
         raise ValueError("columns is empty: an event needs at least one column to be identified by")
     named = {f"columns[{j}]": bits64(f"columns[{j}]", column) for j, column in enumerate(columns)}
     same_length(**named)
+    if light(len(next(iter(named.values())))):
+        if _rise(list(named.values())):
+            return np.empty((0, 2), dtype=np.int64)
+        return reference.duplicates(list(named.values()))
     identity = frozen(np.stack(list(named.values())))
     del named
     if _ascends(identity):
@@ -68,6 +73,8 @@ def sections(run: Integers, section: Integers) -> tuple[Index, Index]:
     """
     of_run, of_section = integers("run", run), integers("section", section)
     same_length(run=of_run, section=of_section)
+    if light(len(of_run)):
+        return reference.sections(of_run, of_section)
     starts = _starts(of_run, of_section)
     lengths = np.diff(starts, append=len(of_run))
     runs, numbers = of_run[starts], of_section[starts]
@@ -76,6 +83,18 @@ def sections(run: Integers, section: Integers) -> tuple[Index, Index]:
     heads = _starts(runs, numbers)
     counts = np.add.reduceat(lengths, heads) if len(heads) else np.empty(0, dtype=np.int64)
     return np.column_stack((runs[heads], numbers[heads])), counts
+
+
+def _rise(identity: Sequence[Words]) -> bool:
+    """`_ascends` for few entries."""
+    later, equal = (
+        np.zeros(max(0, len(identity[0]) - 1), np.bool_),
+        np.ones(max(0, len(identity[0]) - 1), np.bool_),
+    )
+    for column in identity:
+        later |= equal & (column[1:] > column[:-1])
+        equal &= column[1:] == column[:-1]
+    return bool(later.all())
 
 
 @kernel

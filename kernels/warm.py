@@ -15,6 +15,7 @@ def warm() -> None:
     Fills numba's cache (seconds), or loads from it (a fraction of a second). Idempotent; blocks until done. A process
     that forks payloads calls it first, so that they start with compiled code.
     """
+    # The first one imports numba; from then on none is answered by its reference.
     one = np.zeros(1, dtype=np.int64)
     offsets = np.array([0, 1], dtype=np.int64)
     data = np.zeros(1, dtype=np.uint8)

@@ -350,6 +350,11 @@ def _show_merge(answer: dict[str, Any]) -> None:
         f"{one['path']}: {one['events']:,} events of {len(answer['inputs'])} files, {one['bytes']:,} bytes"
     )
     show.line(f"  adler32 {one['adler32']}  xxh3 {one['xxh3']}  fingerprint {one['fingerprint'] or '-'}")
+    if answer["bytes_covered"] is not None:
+        show.line(
+            f"  {answer['verified']}: {answer['bytes_covered']:,} bytes read were under checksums of the format, which "
+            f"all hold; {answer['bytes_not_covered']:,} were under none"
+        )
     for tree, rows in answer["repeated_rows"].items():
         if rows:
             show.line(f"  {tree}: {rows} rows were there already and were not added again")

@@ -13,6 +13,7 @@ import typer
 from grid.cli import show
 from grid.cli.exit_codes import EXIT_CODES, INTERRUPTED
 from grid.cli.place import Place
+from grid.cli.verbs import Verbs
 from sitecfg.errors import GridError
 
 __all__ = ["app", "main"]
@@ -21,6 +22,7 @@ _EPILOG = "Exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in 
 
 app = typer.Typer(
     name="grid",
+    cls=Verbs,
     help="Take events from the trigger to the analysis, and lose none on the way.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -28,11 +30,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-
-_LOCAL = "Files, without a catalog"
-_FARM = "The farm"
-_WORK = "Productions"
-_DATA = "Data"
 
 
 def _version(wanted: bool) -> None:
@@ -67,40 +64,6 @@ def _root(
     if site is not None:
         os.environ["MDCGRID_SITE"] = str(site.absolute())
     context.obj = Place(home.absolute())
-
-
-def _register() -> None:
-    """Hang every verb on the command; each file is small and imports what is heavy only when it runs."""
-    from grid.cli import catalog, config, data, farm, files, operate, run, trigger, work
-
-    app.command(rich_help_panel=_LOCAL)(files.verify)
-    app.command(rich_help_panel=_LOCAL)(files.split)
-    app.command(rich_help_panel=_LOCAL)(files.merge)
-    app.command(rich_help_panel=_WORK)(run.run)
-    app.command(rich_help_panel=_WORK)(work.status)
-    app.command(rich_help_panel=_WORK)(work.retry)
-    app.command(rich_help_panel=_WORK)(work.log)
-    app.command(rich_help_panel=_WORK)(operate.pause)
-    app.command(rich_help_panel=_WORK)(operate.resume)
-    app.command(rich_help_panel=_WORK)(operate.priority)
-    app.command(rich_help_panel=_WORK)(operate.cancel)
-    app.command(rich_help_panel=_WORK)(data.audit)
-    app.add_typer(trigger.app, name="trigger", rich_help_panel=_WORK)
-    app.command(rich_help_panel=_DATA)(work.declare)
-    app.add_typer(operate.dataset, name="dataset", rich_help_panel=_DATA)
-    app.command(rich_help_panel=_DATA)(operate.invalidate)
-    app.command(rich_help_panel=_DATA)(data.ls)
-    app.command(rich_help_panel=_DATA)(data.get)
-    app.command(rich_help_panel=_DATA)(data.links)
-    app.command(rich_help_panel=_FARM)(farm.init)
-    app.command(rich_help_panel=_FARM)(farm.up)
-    app.command(rich_help_panel=_FARM)(farm.down)
-    app.command(rich_help_panel=_FARM)(farm.doctor)
-    app.add_typer(config.app, name="config", rich_help_panel=_FARM)
-    app.add_typer(catalog.app, name="catalog", rich_help_panel=_FARM)
-
-
-_register()
 
 
 def main() -> None:

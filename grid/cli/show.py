@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TransferSpeedColumn as SpeedColumn
-from rich.table import Table
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+    from rich.progress import Progress
 
     from sitecfg.errors import GridError
 
@@ -21,18 +19,28 @@ __all__ = ["as_json", "bytes_bar", "error", "jobs_bar", "line", "note", "rows", 
 
 #: A pipe has no width: tables are then as wide as their content.
 _WIDE = None if sys.stdout.isatty() else 1000
-_out = Console(highlight=False, soft_wrap=True, width=_WIDE)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@functools.cache
+def _console(*, stderr: bool) -> Console:
+    """Return where answers, or remarks, go; rich is imported for the first one, not for every command."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if stderr else _WIDE)
 
 
 def line(text: str = "") -> None:
     """Print a line of an answer."""
-    _out.print(escape(text))
+    from rich.markup import escape
+
+    _console(stderr=False).print(escape(text))
 
 
 def note(text: str) -> None:
     """Print a remark to stderr; it is no part of the answer."""
-    _err.print(escape(text), style="dim")
+    from rich.markup import escape
+
+    _console(stderr=True).print(escape(text), style="dim")
 
 
 def as_json(value: Any) -> None:
@@ -45,9 +53,12 @@ def error(problem: GridError, *, as_json: bool = False) -> None:
     if as_json:
         sys.stderr.write(json.dumps(problem.to_json(), default=str) + "\n")
         return
-    _err.print(f"[bold red]{type(problem).__name__}[/] {escape(_place(problem))}{escape(problem.what)}")
+    from rich.markup import escape
+
+    err = _console(stderr=True)
+    err.print(f"[bold red]{type(problem).__name__}[/] {escape(_place(problem))}{escape(problem.what)}")
     if problem.todo:
-        _err.print(f"  [green]→[/] {escape(problem.todo)}")
+        err.print(f"  [green]→[/] {escape(problem.todo)}")
 
 
 def _place(problem: GridError) -> str:
@@ -56,6 +67,9 @@ def _place(problem: GridError) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """Print a table; columns of which every value is a number stand to the right."""
+    from rich.markup import escape
+    from rich.table import Table
+
     rows = [list(row) for row in rows]
     grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
@@ -63,7 +77,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(escape(_cell(value)) for value in row))
-    _out.print(grid)
+    _console(stderr=False).print(grid)
 
 
 def rows(columns: Sequence[str], cells: Iterable[Sequence[Any]], *, as_json: bool) -> None:
@@ -86,15 +100,21 @@ def _cell(value: Any) -> str:
 
 def bytes_bar(*, quiet: bool = False) -> Progress:
     """Return a progress bar in bytes; plain silence where stderr is no terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TransferSpeedColumn
+
+    err = _console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), SpeedColumn(),
-        console=_err, transient=True, disable=quiet or not _err.is_terminal,
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+        TransferSpeedColumn(), console=err, transient=True, disable=quiet or not err.is_terminal,
     )  # fmt: skip
 
 
 def jobs_bar(*, quiet: bool = False) -> Progress:
     """Return a progress bar in jobs; plain silence where stderr is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    err = _console(stderr=True)
     return Progress(
         TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("{task.fields[remark]}"), console=_err, disable=quiet or not _err.is_terminal,
+        TextColumn("{task.fields[remark]}"), console=err, disable=quiet or not err.is_terminal,
     )  # fmt: skip

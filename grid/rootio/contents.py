@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from grid.rootio.format.baskets import parse_head
+from grid.rootio.format.baskets import entry_offsets, parse_head
 from grid.rootio.format.keys import key_length
 from grid.rootio.format.unpack import blocks_of, unpack
 from grid.rootio.treescan import scan_tree
@@ -168,23 +166,12 @@ class Contents:
         if key.object_bytes > _LARGEST_HELD or last == key.length + key.object_bytes:
             return self._cover(payload, key.object_bytes, where)
         blocks = list(blocks_of(payload, key.object_bytes, where))
-        _offsets(b"".join(block.data for block in blocks), key, last, entries, where)
+        unpacked = b"".join(block.data for block in blocks)
+        try:
+            entry_offsets(unpacked, last - key.length, entries, key.length)
+        except ValueError as error:
+            raise CorruptFile(str(error), where=where) from error
         return sum(block.packed for block in blocks if block.covered)
-
-
-def _offsets(data: bytes, key: Key, last: int, entries: int, where: str) -> None:
-    """Test the table of entry offsets behind a basket's data: rising, and inside the data."""
-    at = last - key.length
-    if len(data) - at < 4:
-        raise CorruptFile("its entry offsets are cut short", where=where)
-    count = int.from_bytes(data[at : at + 4], "big")
-    if count != entries + 1 or count * 4 > len(data) - at - 4:
-        raise CorruptFile(f"it has {count} entry offsets for {entries} entries", where=where)
-    offsets = np.frombuffer(data, ">i4", entries, at + 4)
-    if entries and not (
-        offsets[0] >= key.length and offsets[-1] <= last and bool((offsets[1:] >= offsets[:-1]).all())
-    ):
-        raise CorruptFile("its entry offsets are out of order", where=where)
 
 
 def _lots(

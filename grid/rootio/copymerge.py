@@ -1,30 +1,42 @@
-"""Merge files without unpacking their events: structure and checksums are tested, values are not looked at."""
+"""Merge files by copying their baskets as they are, and test on the way as much as was asked for."""
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grid.rootio.carry import carry
-from grid.rootio.checksums import checksum_file
-from grid.rootio.duplicates import Duplicates
-from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees
+from grid.rootio.duplicates import Duplicates, Finder
+from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
 from grid.rootio.format.blocks import Compression
-from grid.rootio.merging import CantCopy, MergeInput, MergeReport, said_by_inputs, same_table
+from grid.rootio.merging import (
+    CantCopy,
+    MergeInput,
+    MergeReport,
+    events_occur_twice,
+    not_looked_at,
+    said_by_inputs,
+    same_table,
+)
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
+from grid.rootio.reading import tally_rows
+from grid.rootio.sections import check_countable, sections_of
 from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
-from kernels.adler import hex8
-from sitecfg.errors import CorruptFile, SchemaMismatch, UnsupportedContent
+from kernels import fingerprint
+from sitecfg.errors import ClosureError, CorruptFile, InputError, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from grid.rootio.carry import Carried
     from grid.rootio.checksums import Checksums
@@ -49,6 +61,10 @@ class CopyMerge:
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
+        self.finder = Finder(())
+        self.looked = False
+        self.total = np.zeros(2, np.uint64)
+        self.sections: tuple[tuple[int, int, int], ...] = ()
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
@@ -57,18 +73,17 @@ class CopyMerge:
         with Input(self.sources[0]) as first:
             self._begin(first)
             compression = str(Compression.of_word(first.skeleton.header.compression))
-        with ThreadPoolExecutor(1) as hashing, Sink(self.out, compression=compression) as sink:
-            sums = hashing.map(checksum_file, self.sources)
-            copier = Copier(sink, sealed=self.options.verify == "sealed")
+        with Sink(self.out, compression=compression) as sink:
+            self.copier = copier = Copier(sink, depth=self.options.verify, identities=self._identities())
             self.side = SideTrees(sink, self.options, self._carry_side)
             for path in self.sources:
                 with Input(path) as source:
-                    self._add(source, copier, next(sums))
+                    self._add(source)
             copier.finish()
+            duplicates = self._duplicates()
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
-            sink.record = {**given, **self._found()}
-            written = sink.close()
-            self._check_output(copier, written)
+            sink.record = {**given, **self._found(duplicates)}
+            written = sink.close(self._read_back)
         entries = {**copier.entries, **{path: side.tally.events for path, side in self.side.trees.items()}}
         output = Output(
             self.out,
@@ -76,24 +91,20 @@ class CopyMerge:
             written.adler32,
             written.xxh3,
             copier.entries[self.events[0]],
+            fingerprint.to_hex(self.total) if copier.identity else None,
             None,
-            None,
-            (),
+            self.sections,
             entries,
         )
         return MergeReport(
             output,
             tuple(self.inputs),
-            Duplicates(),
+            duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
-            (
-                *copier.notes,
-                *self.side.notes,
-                *self._seals(copier),
-                "events were not looked at: whether some occur twice is not known",
-            ),
+            (*copier.notes, *self.side.notes, *self._notes(duplicates)),
             self.options.verify,
+            None if self.options.verify == "copied" else copier.covered,
         )
 
     def _begin(self, first: Input) -> None:
@@ -107,9 +118,18 @@ class CopyMerge:
             identity = self.options.identity or DEFAULT_IDENTITY
             self.events = [info.path for info in find_event_trees(source, self.options.event_trees, identity)]
 
-    def _add(self, source: Input, copier: Copier, sums: Checksums) -> None:
+    def _identities(self) -> list[tuple[str, ...]]:
+        """Return what may tell events apart, as names of branches."""
+        if self.options.identity is not None:
+            return [self.options.identity]
+        with Input(self.sources[0]) as first:
+            said = tuple(first.record.get("identity") or ())
+        made = tuple(branch.name for branch in ENTRY_BRANCHES)
+        return [names for names in (said, DEFAULT_IDENTITY, made) if names]
+
+    def _add(self, source: Input) -> None:
         """Append an input."""
-        where = str(source.path)
+        where, copier = str(source.path), self.copier
         self._check(source, where)
         record = source.record
         same_table(self.records, record, where, str(self.sources[0]))
@@ -121,31 +141,91 @@ class CopyMerge:
         before = copier.entries.get(self.events[0], 0)
         self.records.append(record)
         try:
-            adler = copier.add(source, self.events, tell)
+            added = copier.add(source, self.events, tell)
         except (SchemaMismatch, UnsupportedContent) as error:
             raise CantCopy from error
         known = {name for path in self.events for name in copier.branches(path)}
         if not {name.encode("utf-8", "surrogateescape") for name in self.options.identity or ()} <= known:
             raise CantCopy  # the other way says so, with near names
-        if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
+        if source.image.changed:
             raise CorruptFile("it changed while it was copied", where=where)
+        if self.options.verify != "copied" and self.options.identity not in {None, copier.identity}:
+            raise CantCopy  # the other way may know how to read them
         if len(source.trees) > len(self.events):
             with open_source(source.path) as rows:
                 self.side.add(rows, self.events, self._identity(), str(self.sources[0]))
-        self.done += sums.bytes
+        self.done += added.sums.bytes
         events = copier.entries[self.events[0]] - before
-        self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, None, None))
+        self.inputs.append(
+            MergeInput(
+                where,
+                added.sums.bytes,
+                added.sums.adler32,
+                added.sums.xxh3,
+                events,
+                self._know(where, added.columns),
+                None,
+            )
+        )
 
-    def _check_output(self, copier: Copier, written: Checksums) -> None:
-        """Test what was written as inputs are tested; what isn't sound doesn't stay."""
+    def _know(self, where: str, columns: list[NDArray[Any]]) -> str | None:
+        """Take in what tells an input's events apart; return their fingerprint, if they have an identity."""
+        if not columns and self.options.duplicates == "refuse":
+            raise not_looked_at(self.options.verify)
+        if not columns:
+            return None
+        self.looked = True
+        self.finder.names = self.copier.identity
+        self.finder.add(where, columns)
+        if not self.copier.identity:
+            return None
+        for name, values in zip(self.copier.identity, columns, strict=True):
+            if name in DEFAULT_IDENTITY[:2]:
+                check_countable(name, values, f"{where}: {self.events[0]}/{name}")
+        words = fingerprint.fingerprint(fingerprint.event_keys(columns))
+        self.total += words
+        return fingerprint.to_hex(words)
+
+    def _duplicates(self) -> Duplicates:
+        found = self.finder.find()
+        if found.events and self.options.duplicates == "refuse":
+            raise events_occur_twice(found, str(self.sources[0]))
+        return found
+
+    def _read_back(self, path: Path) -> Checksums:
+        """Hold what was written against what was read."""
+        added = self.copier.check(path)
+        if self.copier.identity:
+            found = fingerprint.fingerprint(fingerprint.event_keys(added.columns))
+            if (found != self.total).any():
+                raise ClosureError("it holds other events than its inputs", where=str(path))
+            self.sections = sections_of(dict(zip(self.copier.identity, added.columns, strict=True)))
+        if self.side.trees:
+            self._read_rows_back(path)
+        return added.sums
+
+    def _read_rows_back(self, path: Path) -> None:
+        """Hold the trees that hold no events against what was given to them."""
         try:
-            copier.check(self.out, int(written.adler32, 16))
-        except BaseException:
-            self.out.unlink(missing_ok=True)
-            raise
+            with open_source(path) as source:
+                for name, side in self.side.trees.items():
+                    found = tally_rows(source, side.carried, self.options.memory_bytes)
+                    if wrong := side.tally.difference(found):
+                        raise ClosureError(wrong.replace("events", "rows"), where=f"{path}: {name}")
+        except InputError as error:
+            raise ClosureError(
+                f"what was written can't be read again: {error.what}", where=error.where
+            ) from error
 
     def _check(self, source: Input, where: str) -> None:
-        if missing := [path for path in self.events if path not in source.trees]:
+        missing = [path for path in self.events if path not in source.trees]
+        if other := [kind for path, kind in source.others if path in missing]:
+            raise SchemaMismatch(
+                f"its {missing[0]} is a {other[0]}, that of {self.sources[0]} a tree",
+                where=where,
+                todo="merge only files of one format",
+            )
+        if missing:
             raise SchemaMismatch(
                 f"there is no tree {missing[0]}, which {self.sources[0]} has",
                 where=where,
@@ -156,30 +236,39 @@ class CopyMerge:
         for path, kind in source.others:
             self.dropped[path, ""] = f"a {kind} can't be carried yet"
 
-    def _seals(self, copier: Copier) -> list[str]:
-        """Say how much of the inputs was tested against checksums in them."""
-        if self.options.verify != "sealed":
-            return []
-        return [f"{copier.covered:,} of {self.size:,} bytes were tested against checksums inside the inputs"]
+    def _notes(self, duplicates: Duplicates) -> list[str]:
+        """Say what is not known of the events, and what is odd."""
+        notes = []
+        if duplicates.events:
+            notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
+        if not self.copier.identity and self.options.verify == "proven":
+            notes.append("events have no identity: a hash of each event's bytes was compared")
+        elif not self.copier.identity:
+            notes.append("events were not looked at: whether some occur twice is not known")
+        return notes
 
     def _identity(self) -> tuple[str, ...] | None:
         said = tuple(self.records[0].get("identity") or ())
-        return self.options.identity or said or None
+        return self.copier.identity or self.options.identity or said or None
 
     def _carry_side(self, info: TreeInfo, where: str) -> Carried:
         parts: Sequence[Carried] = carry([info], where=where, on_refused=self.options.on_refused)
         self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
         return parts[0]
 
-    def _found(self) -> dict[str, Any]:
+    def _found(self, duplicates: Duplicates) -> dict[str, Any]:
         """Return what the output's record says."""
         identity = self._identity()
         return {
             **said_by_inputs(self.records),
             "identity": None if identity is None else list(identity),
             "event_trees": self.events,
-            "inputs": [{"xxh3": part.xxh3, "events": part.events} for part in self.inputs],
+            "inputs": [
+                {"xxh3": part.xxh3, "events": part.events, "fingerprint": part.fingerprint}
+                for part in self.inputs
+            ],
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
+            "duplicates": duplicates.events if self.looked else None,
             "verified": self.options.verify,
         }

@@ -40,6 +40,7 @@ class Image:
             os.close(self._file)
             raise MissingFile("it is no file", where=str(path))
         self.size = status.st_size
+        self._stamp = _stamp(status)
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +49,11 @@ class Image:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._file)
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody wrote to the file since it was opened."""
+        return _stamp(os.fstat(self._file)) != self._stamp
 
     def where(self, what: str) -> str:
         """Return "file: what" for errors."""
@@ -82,7 +88,7 @@ class Image:
             at, size = at + len(part), size - len(part)
         return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
 
-    def read_into(self, at: int, buffer: bytearray, what: str) -> None:
+    def read_into(self, at: int, buffer: bytearray | memoryview, what: str) -> None:
         """Fill a buffer with the bytes from `at` on; raises as :meth:`read`."""
         if at < 0 or at + len(buffer) > self.size:
             raise CorruptFile(f"{what} at {at} ends outside of the file", where=str(self.path))
@@ -125,3 +131,7 @@ class Image:
                 where=str(self.path),
             )
         return key
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns

@@ -24,6 +24,8 @@ from grid.rootio.merging import (
     MergeInput,
     MergeOptions,
     MergeReport,
+    events_occur_twice,
+    not_looked_at,
     said_by_inputs,
     same_table,
 )
@@ -39,10 +41,8 @@ from grid.rootio.tally import Tally
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verify import verify
-from kernels.adler import hex8
 from sitecfg.errors import (
     CorruptFile,
-    DuplicateEvents,
     MissingIdentity,
     SchemaMismatch,
     UnsupportedContent,
@@ -82,7 +82,8 @@ def merge(
     record
         Provenance to store in the output, beside what is found here.
     progress
-        Called with (done, in all), in thousandths of an input; the proof counts as one more input.
+        Called with (done, in all): bytes of the inputs. Where baskets can't be copied, thousandths of an input; the
+        proof then counts as one more.
 
     Raises
     ------
@@ -103,11 +104,13 @@ def merge(
     _check(options)
     if options.compression is None and options.format is None:
         try:
-            if options.verify != "proven":
-                return CopyMerge(paths, out, options, progress).run(record or {})
-            return _Merge(paths, out, options, progress, copying=True).run(record or {})
+            return CopyMerge(paths, out, options, progress).run(record or {})
         except CantCopy:
             pass  # then it is unpacked; if that can't be done either, it says why
+        try:
+            return _Merge(paths, out, options, progress, copying=True).run(record or {})
+        except CantCopy:
+            pass
     return _Merge(paths, out, options, progress, copying=False).run(record or {})
 
 
@@ -119,12 +122,8 @@ def _check(options: MergeOptions) -> None:
     ):
         if value not in allowed:
             raise UsageError(f"{what} is {' or '.join(map(repr, allowed))}, not {value!r}")
-    if options.duplicates == "refuse" and options.verify != "proven":
-        raise UsageError(
-            "events that occur twice are found by looking at the events",
-            where=f"verify={options.verify!r}",
-            todo='say verify="proven" (--verify proven), or let them be (--duplicates report)',
-        )
+    if options.duplicates == "refuse" and options.verify == "copied":
+        raise not_looked_at(options.verify)
 
 
 class _Merge:
@@ -165,7 +164,7 @@ class _Merge:
             sink = stack.enter_context(Sink(self.out, compression=compression, seed=self._seed()))
             stack.push(self._remove_on_error)
             self.side = SideTrees(sink, self.options, self._carry_side)
-            copier = Copier(sink, sealed=True) if self.copying else None
+            copier = Copier(sink, depth="sealed") if self.copying else None
             if copier is None:
                 for part in self.events:
                     self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
@@ -178,9 +177,7 @@ class _Merge:
                 self.notes += copier.notes
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
-            written = sink.close()
-            if copier is not None:
-                copier.check(self.out, int(written.adler32, 16))
+            written = sink.close() if copier is None else sink.close(lambda path: copier.check(path).sums)
             self.started = len(self.sources)
             found = self._prove(record)
             self._tell(1, 1)
@@ -276,10 +273,10 @@ class _Merge:
             verify(path)  # what can't be read as values must at least unpack
         with Input(path) as source:
             try:
-                adler = copier.add(source, [part.path for part in self.events])
+                added = copier.add(source, [part.path for part in self.events])
             except (SchemaMismatch, UnsupportedContent) as error:
                 raise CantCopy from error
-            if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
+            if added.sums != sums:
                 raise CorruptFile("it changed while it was read", where=str(path))
 
     def _same_schema(self, source: Source) -> list[Carried]:
@@ -336,12 +333,7 @@ class _Merge:
     def _duplicates(self) -> Duplicates:
         found = self.finder.find()
         if found.events and self.options.duplicates == "refuse":
-            raise DuplicateEvents(
-                f"{found.events} events occur more than once, first: {found.first[0]}",
-                where=str(self.sources[0]),
-                todo="merge each file once",
-                first=list(found.first),
-            )
+            raise events_occur_twice(found, str(self.sources[0]))
         return found
 
     def _found(self, duplicates: Duplicates) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.reading import MEMORY_BYTES
-from sitecfg.errors import SchemaMismatch
+from sitecfg.errors import DuplicateEvents, SchemaMismatch, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.output import Output
 
-__all__ = ["DEPTHS", "CantCopy", "MergeInput", "MergeOptions", "MergeReport", "said_by_inputs", "same_table"]
+__all__ = [
+    "DEPTHS",
+    "CantCopy",
+    "MergeInput",
+    "MergeOptions",
+    "MergeReport",
+    "events_occur_twice",
+    "not_looked_at",
+    "said_by_inputs",
+    "same_table",
+]
 
 #: How much is verified, from the quickest to the surest.
 DEPTHS = ("copied", "sealed", "proven")
@@ -49,7 +59,9 @@ class MergeOptions:
         ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` refuses them.
     verify
         ``"copied"``: baskets are copied as they are, and their structure is tested; ``"sealed"``: so are the checksums
-        that need no unpacking; ``"proven"``: everything is unpacked, and what was written is held against it.
+        that need no unpacking, and events are told apart if they have an identity; ``"proven"``: everything is
+        unpacked once and tested, and events without an identity are told apart by what they hold. What was written is
+        read again, and each basket held against the one that was read.
     memory_bytes
         About the size of what is unpacked at once.
     """
@@ -85,7 +97,8 @@ class MergeReport:
     Attributes
     ----------
     output
-        What was written, as it was read back.
+        What was written, as it was read back. Its ``content`` is that of its inputs, and ``None``, where baskets were
+        copied as they are: nobody looked at values.
     inputs
         The files that went in, in order.
     duplicates
@@ -98,6 +111,8 @@ class MergeReport:
         What else a person should know.
     verified
         How much was verified; at least what was asked for.
+    covered
+        Bytes of the inputs that were tested against checksums inside them; ``None``: not counted.
     """
 
     output: Output
@@ -107,10 +122,34 @@ class MergeReport:
     repeated_rows: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     verified: str = "proven"
+    covered: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {**asdict(self), "output": self.output.to_json()}
+        answer = {**asdict(self), "output": self.output.to_json()}
+        answer["bytes_covered"] = covered = answer.pop("covered")
+        read = sum(one.bytes for one in self.inputs)
+        answer["bytes_not_covered"] = None if covered is None else read - covered
+        return answer
+
+
+def events_occur_twice(found: Duplicates, where: str) -> DuplicateEvents:
+    """Return the error that refuses them; `where` is the first input."""
+    return DuplicateEvents(
+        f"{found.events} events occur more than once, first: {found.first[0]}",
+        where=where,
+        todo="merge each file once",
+        first=list(found.first),
+    )
+
+
+def not_looked_at(verify: str) -> UsageError:
+    """Return the error that says that a depth finds no event that occurs twice."""
+    return UsageError(
+        "events that occur twice are found by looking at the events",
+        where=f"verify={verify!r}",
+        todo='say verify="proven" (--verify proven), or let them be (--duplicates report)',
+    )
 
 
 def same_table(

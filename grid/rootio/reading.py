@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from grid.rootio.events import ENTRY_BRANCHES
+from grid.rootio.sections import check_countable
 from grid.rootio.tally import Tally, content_hashes
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from grid.rootio.carry import Carried
@@ -25,8 +25,6 @@ __all__ = ["MEMORY_BYTES", "EventChunk", "EventReader", "tally_rows"]
 
 #: Unpacked bytes of one chunk, unless a caller says otherwise.
 MEMORY_BYTES = 128 << 20
-#: Runs and run sections are signed numbers of 64 bits in books and catalogs.
-_LARGEST_RUN = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +98,9 @@ class EventReader:
     def _countable(self, identity: Identity, trees: Mapping[str, Mapping[str, Column]]) -> None:
         """Refuse runs and run sections that no account of them can hold."""
         for name in identity.section or ():
-            values = trees[identity.tree][name].values
-            if values.dtype == np.uint64 and values.size and values.max() > _LARGEST_RUN:
-                raise UnsupportedContent(
-                    f"{name} {values.max()} is beyond a signed 64-bit number",
-                    where=f"{self.source.url}: {identity.tree}/{name}",
-                    todo="name other branches with identity= (--identity)",
-                )
+            check_countable(
+                name, trees[identity.tree][name].values, f"{self.source.url}: {identity.tree}/{name}"
+            )
 
     def keys(self, chunk: EventChunk) -> NDArray[np.uint64] | None:
         """Return the event keys of a chunk, uint64 ``[n, 2]``, or ``None`` without identity."""

@@ -13,7 +13,7 @@ from grid.steps.reread import check_bytes
 from sitecfg.names import Name, merged_file, output_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["run"]
 
@@ -70,5 +70,15 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
             progress=progress,
         )
         told = {**report.output.to_json(), "stream": stream, "stream_bit": spec["streams"].index(stream)}
+        if report.output.content is None:
+            told["content"] = _added(spec["inputs"])  # baskets were copied as they are
         output = targets.publish(place, told, parents=names)
     return {"outputs": [output], "inputs": names, "notes": [*report.notes]}
+
+
+def _added(inputs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the content of all inputs together, if that of each is known."""
+    from grid.rootio.tally import sum_hex
+
+    known = [one["content"] for one in inputs]
+    return None if None in known else sum_hex(known)

@@ -14,7 +14,9 @@ import kernels
 from kernels._jit import kernel
 from kernels.fingerprint import mix64
 
+#: numba is there, so that the few numbers are not left to the reference.
 SEAL = """
+import numba
 import numpy as np
 from kernels.content import seal
 print(int(seal(np.zeros(1, dtype=np.uint64))[0]))

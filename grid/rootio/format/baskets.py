@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.format.blocks import Compression
 
-__all__ = ["BasketHead", "BasketKey", "Packed", "parse_head"]
+__all__ = ["BasketHead", "BasketKey", "Packed", "entry_offsets", "parse_head"]
 
 _HEAD = struct.Struct(">ihiIhhqq")
 _TAIL = struct.Struct(">HiiiiB")
@@ -49,6 +49,39 @@ def parse_head(data: bytes | memoryview, at: int) -> BasketHead:
         raise ValueError("the head of a basket is cut short")
     entries, last = struct.unpack_from(">ii", data, at + 10 + extra)
     return BasketHead(entries, last, at + _TAIL.size + extra)
+
+
+def entry_offsets(data: bytes, size: int, entries: int, key_length: int) -> NDArray[np.int64]:
+    """Return where each entry of an unpacked basket begins, and where the last one ends: int64 ``[entries + 1]``.
+
+    Parameters
+    ----------
+    data
+        The unpacked basket: entries, and behind them where each begins, unless all are of one size.
+    size
+        The bytes of the entries.
+    entries, key_length
+        As its key says; offsets count from the key's start.
+
+    Raises
+    ------
+    ValueError
+        If the entries do not lie one behind the other, inside the data.
+    """
+    if size == len(data):
+        if size % entries if entries else size:
+            raise ValueError(f"its {size} bytes can't be {entries} entries of one size")
+        return np.arange(entries + 1) * (size // entries if entries else 0)
+    count = int.from_bytes(data[size : size + 4], "big")
+    if count != entries + 1 or count * 4 > len(data) - size - 4:
+        raise ValueError(f"it has {count} entry offsets for {entries} entries")
+    offsets = np.empty(entries + 1, np.int64)
+    offsets[:-1] = np.frombuffer(data, ">i4", entries, size + 4)
+    offsets[-1] = size + key_length
+    if offsets[0] < key_length or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError("its entry offsets are out of order")
+    offsets -= key_length
+    return offsets
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,9 @@ def _inside(data: bytes, index: int, firsts: NDArray[np.int64]) -> list[Embedded
     _, at = parse_text(data, 6 + (12 if bits & _REFERENCED else 10))
     count, lowest = struct.unpack_from(">ii", data, at)
     at += 8
-    found = []
+    found: list[Embedded] = []
+    if data.count(0, at) == len(data) - at:
+        return found  # pointers to nothing
     for number in range(count):
         (word,) = struct.unpack_from(">I", data, at)
         if not word:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from xxhash import xxh64_intdigest
 
 from grid.rootio.format.keys import parse_text
 from grid.rootio.format.objects import text
+from grid.rootio.verbatim.proving import Inside
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
+    from grid.rootio.verbatim.proving import Prover
+    from sitecfg.errors import InputError
 
-__all__ = ["SHORTEST", "Checker", "Chunk", "Job", "mark"]
+__all__ = ["SHORTEST", "Checker", "Chunk", "Job"]
 
 #: A key up to its names: size, version, unpacked size, date, length, cycle, own position, directory.
 _BIG: Final = np.dtype(
@@ -74,6 +78,7 @@ class Job:
 
     seeks: NDArray[np.int64]
     nbytes: NDArray[np.int64]
+    firsts: NDArray[np.int64]
     entries: NDArray[np.int64]
     kinds: NDArray[np.int64]
     names: Sequence[bytes]
@@ -91,36 +96,31 @@ class Chunk:
     stop: int
 
 
-def mark(payload: bytes | memoryview) -> int:
-    """Return the XXH3-64 of what a basket holds behind its key: the same wherever the basket lies."""
-    from xxhash import xxh3_64_intdigest
-
-    return xxh3_64_intdigest(payload)
-
-
 class Checker:
     """Copies one chunk after the other; threads may share it."""
 
     def __init__(
-        self, image: Image, job: Job, target: tuple[OutFile, NDArray[np.int64]] | None, *, sealed: bool
+        self,
+        image: Image,
+        job: Job,
+        target: tuple[OutFile, NDArray[np.int64]] | None,
+        prover: Prover | None,
+        *,
+        sealed: bool,
     ) -> None:
-        self.image, self.job, self.target, self.sealed = image, job, target, sealed
+        self.image, self.job, self.target, self.prover, self.sealed = image, job, target, prover, sealed
         self._names = list(job.names)
         self._lengths = np.array([len(names) for names in job.names], np.int64)
-        self.marks = np.zeros(len(job.seeks), np.uint64)
         #: The kinds of baskets that are called otherwise than their branch and tree.
         self.renamed: set[int] = set()
         self._lock = threading.Lock()
 
-    def __call__(self, chunk: Chunk) -> tuple[int, int, int]:
-        """Return the adler32 of what was read and of what was written, and the bytes that checksums cover."""
+    def __call__(self, chunk: Chunk, buffer: memoryview) -> tuple[int, int]:
+        """Return the adler32 of what was written of a chunk's bytes, and how many of these its checksums cover."""
         from isal.isal_zlib import adler32
 
-        buffer = bytearray(chunk.end - chunk.begin)
-        self.image.read_into(chunk.begin, buffer, "a stretch of baskets")
-        read = adler32(buffer)
         if chunk.stop == chunk.first:
-            return read, 1, 0
+            return 1, 0
         data = np.frombuffer(buffer, np.uint8)
         numbers = np.arange(chunk.first, chunk.stop)
         at = self.job.seeks[numbers] - chunk.begin
@@ -128,12 +128,11 @@ class Checker:
         written = 1
         if self.target is not None:
             out, targets = self.target
-            view = memoryview(buffer)
             for begin, end, number in self._stretches(numbers, at):
-                part = view[begin:end]
+                part = buffer[begin:end]
                 written = combine(written, adler32(part), end - begin)
                 out.put(part, int(targets[number]))
-        return read, written, covered
+        return written, covered
 
     def _stretches(self, numbers: NDArray[np.int64], at: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
         """Yield what lies together: begin, end, and its first basket."""
@@ -144,7 +143,7 @@ class Checker:
 
     def _check(
         self,
-        buffer: bytearray,
+        buffer: memoryview,
         data: NDArray[np.uint8],
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
@@ -159,7 +158,7 @@ class Checker:
 
     def _check_alike(
         self,
-        buffer: bytearray,
+        buffer: memoryview,
         data: NDArray[np.uint8],
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
@@ -189,17 +188,42 @@ class Checker:
             ((last < length) | (last > length + unpacked), "ends outside of itself"),
         ):
             self._refuse(wrong, numbers, what)
-        covered = self._blocks(buffer, data, numbers, at + length, at + job.nbytes[numbers], unpacked)
-        view = memoryview(buffer)
-        edges = zip((at + length).tolist(), (at + job.nbytes[numbers]).tolist(), strict=True)
-        self.marks[numbers] = [mark(view[begin:end]) for begin, end in edges]
+        begins, ends = at + length, at + job.nbytes[numbers]
+        covered = self._blocks(buffer, data, numbers, begins, ends, unpacked)
+        if self.prover is not None:
+            which = self.prover.wants(kinds)
+            columns = (numbers, begins, ends, unpacked, last - length, length)
+            covered += self._look_inside(self.prover, buffer, *(column[which] for column in columns))
         if self.target is not None:
             self._move(data, numbers, at, layout, job.homes[kinds] | (parents & ~_PLACE))
         return covered
 
+    def _look_inside(
+        self,
+        prover: Prover,
+        buffer: memoryview,
+        numbers: NDArray[np.int64],
+        begins: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        data: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> int:
+        """Unpack baskets; return how many of their bytes are under checksums that only then can be tested."""
+        job = self.job
+        described = (job.kinds[numbers], job.firsts[numbers], job.entries[numbers], sizes, data, lengths)
+        rows = zip(*(column.tolist() for column in (begins, ends, *described)), strict=True)
+        covered = 0
+        for number, (begin, end, *inside) in zip(numbers.tolist(), rows, strict=True):
+            try:
+                covered += prover.look(Inside(*inside), buffer[begin:end])
+            except (CorruptFile, UnsupportedContent) as error:
+                raise self._error(type(error), number, f"is unsound: {error.what}") from error
+        return 0 if self.sealed else covered
+
     def _same_names(
         self,
-        buffer: bytearray,
+        buffer: memoryview,
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
         kinds: NDArray[np.int64],
@@ -208,9 +232,12 @@ class Checker:
 
         A branch or tree that got a new name leaves the old one in its baskets.
         """
-        for number, begin, kind in zip(numbers.tolist(), at.tolist(), kinds.tolist(), strict=True):
-            names = self._names[kind]
-            if buffer[begin : begin + len(names)] == names:
+        rows = zip(
+            numbers.tolist(), at.tolist(), (at + self._lengths[kinds]).tolist(), kinds.tolist(), strict=True
+        )
+        known = self._names
+        for number, begin, end, kind in rows:
+            if buffer[begin:end] == known[kind]:
                 continue
             names = self._called(kind)
             if buffer[begin : begin + len(names)] != names:
@@ -254,7 +281,7 @@ class Checker:
 
     def _blocks(
         self,
-        buffer: bytearray,
+        buffer: memoryview,
         data: NDArray[np.uint8],
         numbers: NDArray[np.int64],
         begins: NDArray[np.int64],
@@ -286,22 +313,19 @@ class Checker:
 
     def _seals(
         self,
-        buffer: bytearray,
+        buffer: memoryview,
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
         packed: NDArray[np.int64],
         lz4: NDArray[np.bool_],
     ) -> int:
         """Test the checksums of lz4 blocks; return how many bytes they cover."""
-        from xxhash import xxh64_intdigest
-
-        view = memoryview(buffer)
         covered = 0
         for number, begin, size in zip(
             numbers[lz4].tolist(), at[lz4].tolist(), packed[lz4].tolist(), strict=True
         ):
-            said = int.from_bytes(view[begin : begin + 8], "big")
-            if size < 8 or xxh64_intdigest(view[begin + 8 : begin + size]) != said:
+            digest = xxh64_intdigest(buffer[begin + 8 : begin + size])
+            if size < 8 or digest != int.from_bytes(buffer[begin : begin + 8], "big"):
                 self._refuse(
                     np.ones(1, bool), np.array([number]), "has a block (L4) whose xxh64 does not match"
                 )
@@ -312,13 +336,15 @@ class Checker:
         """Raise for the first basket of those that are wrong."""
         if not wrong.any():
             return
-        number = int(numbers[np.flatnonzero(wrong)[0]])
+        raise self._error(CorruptFile, int(numbers[np.flatnonzero(wrong)[0]]), what)
+
+    def _error(self, kind: type[InputError], number: int, what: str) -> InputError:
         names = self.job.names[int(self.job.kinds[number])]
         _, at = parse_text(names, 0)
         branch, at = parse_text(names, at)
         tree, _ = parse_text(names, at)
         said = [name.decode("utf-8", "backslashreplace") for name in (tree, branch)]
-        raise CorruptFile(
+        return kind(
             f"a basket of branch {said[1]!r} at {int(self.job.seeks[number])} {what}",
             where=self.image.where(said[0]),
             todo="copy the file again from where it came from",

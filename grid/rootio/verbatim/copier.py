@@ -1,4 +1,4 @@
-"""Copy trees from inputs into an output without unpacking what they hold."""
+"""Copy trees from inputs into an output without changing what they hold."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from grid.rootio.format.blocks import Compression
 from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.objects import text
 from grid.rootio.verbatim.baskets import baskets_of, flushed
-from grid.rootio.verbatim.checking import Job, mark
+from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copying import check, copy
 from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verbatim.proving import Inside, Prover
 from grid.rootio.verbatim.template import Differs, Template
 from grid.rootio.verbatim.tree import MergedTree, in_order
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.sink import Sink, SinkObject
     from grid.rootio.verbatim.baskets import Baskets, Embedded
     from grid.rootio.verbatim.slots import TreeView
 
-__all__ = ["Copier"]
+__all__ = ["Added", "Copier"]
 
 
 @dataclass(slots=True)
@@ -43,10 +45,19 @@ class _Tree:
 class _Part:
     """A tree of one input; ``parent`` is where its directory lies there."""
 
+    path: str
     tree: _Tree
     view: TreeView
     baskets: Baskets
     parent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An input that was appended: its checksums, and what tells its events apart (:attr:`Copier.identity`)."""
+
+    sums: Checksums
+    columns: list[NDArray[Any]]
 
 
 class Copier:
@@ -56,14 +67,23 @@ class Copier:
     ----------
     sink
         The output.
-    sealed
-        Whether checksums that need no unpacking are tested.
+    depth
+        ``"copied"``, ``"sealed"`` or ``"proven"``; see :class:`grid.rootio.merging.MergeOptions`.
+    identities
+        What may tell events apart: names of branches. The first that all are there, as plain integers, do.
     threads
         How many stretches of an input are under way at once.
     """
 
-    def __init__(self, sink: Sink, *, sealed: bool, threads: int = 2) -> None:
-        self._sink, self._sealed, self._threads = sink, sealed, threads
+    def __init__(
+        self, sink: Sink, *, depth: str, identities: Sequence[Sequence[str]] = (), threads: int = 2
+    ) -> None:
+        self._sink, self._threads = sink, threads
+        self._sealed, self._proven = depth == "sealed", depth == "proven"
+        self._identities = [tuple(names) for names in identities] if depth != "copied" else []
+        #: The branches that tell events apart; empty before the first input, and where there are none.
+        self.identity: tuple[str, ...] = ()
+        self._keys: dict[int, np.dtype[Any]] = {}
         self._trees: dict[str, _Tree] = {}
         self._classes: dict[tuple[str, int, int], ClassInfo] = {}
         self._rules: dict[bytes, None] = {}
@@ -84,8 +104,8 @@ class Copier:
 
     def add(
         self, source: Input, paths: Collection[str], progress: Callable[[int], None] | None = None
-    ) -> int:
-        """Append trees of an input; return the adler32 of the whole input, all of which is read.
+    ) -> Added:
+        """Append trees of an input, all of which is read.
 
         Raises
         ------
@@ -96,27 +116,37 @@ class Copier:
         UnsupportedContent
             If it holds what can't be copied like this.
         """
+        first = not self._first
         self._first = self._first or str(source.path)
         for info in source.streamers.classes:
             self._classes.setdefault(info.key, info)
         for rule in source.streamers.rules:
             self._rules.setdefault(rule)
         parts = [self._part(source, path) for path in paths]
+        if first:
+            self._identify(parts)
+        prover = self._prover(parts, everything=self._proven)
         job, order = _job(parts)
         copied = copy(
-            source.image, job, self._sink.out, sealed=self._sealed, threads=self._threads, progress=progress
+            source.image,
+            job,
+            self._sink.out,
+            sealed=self._sealed,
+            threads=self._threads,
+            prover=prover,
+            progress=progress,
         )
         self.covered += copied.covered
         self._note_names(source, parts, copied.renamed)
-        seeks, marks = np.empty_like(copied.seeks), np.empty_like(copied.marks)
-        seeks[order], marks[order] = copied.seeks, copied.marks
-        at = 0
+        seeks = np.empty_like(copied.seeks)
+        seeks[order] = copied.seeks
+        at = base = 0
         for part in parts:
             mine = slice(at, at + len(part.baskets.seeks))
-            late = [self._flush(part, one, source) for one in part.baskets.embedded]
-            part.tree.merged.add(part.view, part.baskets, seeks[mine], marks[mine], late)
-            at = mine.stop
-        return copied.adler
+            late = [self._flush(part, one, source, prover, base) for one in part.baskets.embedded]
+            part.tree.merged.add(part.view, part.baskets, seeks[mine], late)
+            at, base = mine.stop, base + len(part.view.template.branches)
+        return Added(copied.sums, [] if prover is None else prover.columns)
 
     def finish(self) -> None:
         """Tell the output what its trees and its streamer info are."""
@@ -124,8 +154,8 @@ class Copier:
         for tree in self._trees.values():
             tree.made.body = tree.merged.body
 
-    def check(self, path: Path, adler: int) -> None:
-        """Test the finished output, whose adler32 is known, as an input is tested.
+    def check(self, path: Path) -> Added:
+        """Read the finished output as an input is read, and hold it against what was copied.
 
         Raises
         ------
@@ -135,29 +165,53 @@ class Copier:
         try:
             with Input(path) as source:
                 parts = [self._part(source, name) for name in self._trees]
-                job, order = _job(parts)
-                checked = check(source.image, job, sealed=self._sealed, threads=self._threads)
+                # checksums say whether the bytes are those that were copied: only what tells events apart is unpacked
+                prover = self._prover(parts, everything=False)
+                job, _ = _job(parts)
+                checked = check(source.image, job, sealed=False, threads=self._threads, prover=prover)
         except (InputError, KeyError) as error:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
-        marks = np.empty_like(checked.marks)
-        marks[order] = checked.marks
-        at = 0
         for part in parts:
-            mine = slice(at, at + len(part.baskets.seeks))
-            self._as_written(part, marks[mine], str(path))
-            at = mine.stop
-        if checked.adler != adler:
-            raise ClosureError("it reads back differently each time", where=str(path))
+            self._as_written(part, str(path))
+        return Added(checked.sums, [] if prover is None else prover.columns)
 
-    def _as_written(self, part: _Part, marks: NDArray[np.uint64], path: str) -> None:
+    def _identify(self, parts: Sequence[_Part]) -> None:
+        """Choose the branches that tell events apart."""
+        found: dict[bytes, list[tuple[int, np.dtype[Any] | None]]] = {}
+        base = 0
+        for part in parts:
+            template = part.view.template
+            for number, branch in enumerate(template.branches):
+                found.setdefault(branch.name, []).append((base + number, template.integers.get(number)))
+            base += len(template.branches)
+        for names in self._identities:
+            wanted = [found.get(name.encode("utf-8", "surrogateescape"), []) for name in names]
+            if all(len(places) == 1 and places[0][1] is not None for places in wanted):
+                self.identity = names
+                self._keys = {kind: dtype for ((kind, dtype),) in wanted if dtype is not None}
+                return
+
+    def _prover(self, parts: Sequence[_Part], *, everything: bool) -> Prover | None:
+        """Return what looks into the baskets of an input, if anything has to."""
+        if not (everything or self._keys):
+            return None
+        entries = {int(part.view.numbers(part.view.template.tree)["fEntries"]) for part in parts}
+        if len(entries) > 1:
+            raise SchemaMismatch(f"parallel event trees differ in length: {sorted(entries)}")
+        names = [
+            f"{part.path} {branch.name.decode('utf-8', 'surrogateescape')}"
+            for part in parts
+            for branch in part.view.template.branches
+        ]
+        return Prover(entries.pop(), self._keys, names, everything=everything)
+
+    def _as_written(self, part: _Part, path: str) -> None:
         """Hold a tree that was read back against what was copied: the same baskets in each branch and order."""
         merged, found = part.tree.merged, part.baskets
         entries = part.view.numbers(part.view.template.tree)["fEntries"]
         if entries != merged.entries:
             raise ClosureError(f"its tree has {entries} entries instead of {merged.entries}", where=path)
-        lie = in_order(
-            np.stack([found.branches, found.nbytes, found.firsts, found.seeks, marks.view(np.int64)])
-        )
+        lie = in_order(np.stack([found.branches, found.nbytes, found.firsts, found.seeks]))
         wanted = merged.lie()
         if lie.shape != wanted.shape or (lie != wanted).any():
             raise ClosureError(
@@ -190,21 +244,26 @@ class Copier:
                 raise SchemaMismatch(
                     f"its tree is not described as that of {self._first}", where=where
                 ) from error
-        return _Part(tree, view, baskets_of(view, where), key.parent)
+        return _Part(path, tree, view, baskets_of(view, where), key.parent)
 
-    def _flush(self, part: _Part, one: Embedded, source: Input) -> tuple[int, int, int]:
-        """Put a basket that lay inside its tree on file; return where, its size, and its mark."""
+    def _flush(
+        self, part: _Part, one: Embedded, source: Input, prover: Prover | None, base: int
+    ) -> tuple[int, int]:
+        """Put a basket that lay inside its tree on file; return where, and its size."""
+        if prover is not None:
+            size, kind = len(one.payload), base + one.branch
+            prover.entries(Inside(kind, one.first, one.entries, size, one.data, one.key.length), one.payload)
         word = int(part.baskets.numbers["fCompress"][one.branch])
         compression = Compression.of_word(source.skeleton.header.compression if word < 0 else word)
         out = self._sink.out
         key, payload = flushed(one, compression, out.position, part.tree.made.place)
-        return out.append(key, payload), len(key) + len(payload), mark(payload)
+        return out.append(key, payload), len(key) + len(payload)
 
 
 def _job(parts: Sequence[_Part]) -> tuple[Job, Any]:
     """Put the baskets of all trees of an input in the order in which they lie there; return that order, too."""
     names: list[bytes] = []
-    columns: list[list[Any]] = [[], [], [], [], [], []]
+    columns: list[list[Any]] = [[], [], [], [], [], [], []]
     for part in parts:
         base = len(names)
         branches = part.view.template.branches
@@ -214,6 +273,7 @@ def _job(parts: Sequence[_Part]) -> tuple[Job, Any]:
             (
                 part.baskets.seeks,
                 part.baskets.nbytes,
+                part.baskets.firsts,
                 part.baskets.entries,
                 part.baskets.branches + base,
                 np.full(len(branches), part.parent),
@@ -222,8 +282,11 @@ def _job(parts: Sequence[_Part]) -> tuple[Job, Any]:
             strict=True,
         ):
             column.append(values)
-    seeks, nbytes, entries, kinds, parents, homes = (
+    seeks, nbytes, firsts, entries, kinds, parents, homes = (
         np.concatenate(column) if column else np.zeros(0, np.int64) for column in columns
     )
     order = np.argsort(seeks, kind="stable")
-    return Job(seeks[order], nbytes[order], entries[order], kinds[order], names, parents, homes), order
+    seeks, nbytes, firsts, entries, kinds = (
+        column[order] for column in (seeks, nbytes, firsts, entries, kinds)
+    )
+    return Job(seeks, nbytes, firsts, entries, kinds, names, parents, homes), order

@@ -1,43 +1,46 @@
-"""Copy baskets from one file into another as they are, testing on the way all that can be without unpacking them."""
+"""Copy baskets from one file into another as they are, testing them on the way."""
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from grid.rootio.checksums import Checksums
 from grid.rootio.verbatim.checking import SHORTEST, Checker, Chunk
-from kernels.adler import combine
+from kernels.adler import combine, hex8
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
     from grid.rootio.verbatim.checking import Job
+    from grid.rootio.verbatim.proving import Prover
 
 __all__ = ["Copied", "check", "chunks_of", "copy"]
 
-_CHUNK: Final = 4 << 20
+_CHUNK: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied: where each basket lies now, the adler32 of the whole input, and what its checksums cover.
+    """What was copied: where each basket lies now, the whole input's checksums, and how much those inside it cover.
 
-    ``marks`` are the XXH3-64 of what each basket holds behind its key. ``renamed`` are the kinds whose baskets are
+    ``renamed`` are the kinds whose baskets are
     called otherwise than their branch or tree.
     """
 
     seeks: NDArray[np.int64]
-    adler: int
+    sums: Checksums
     covered: int
-    marks: NDArray[np.uint64]
     renamed: tuple[int, ...]
 
 
@@ -48,6 +51,7 @@ def copy(
     *,
     sealed: bool,
     threads: int,
+    prover: Prover | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Copied:
     """Copy all baskets of an input to the end of the output.
@@ -64,6 +68,8 @@ def copy(
         Whether checksums that need no unpacking are tested.
     threads
         How many chunks are under way at once.
+    prover
+        Looks into the baskets.
     progress
         Called with the bytes done.
 
@@ -77,46 +83,61 @@ def copy(
     places = np.concatenate([[0], np.cumsum(job.nbytes)])
     size = int(places[-1])
     targets = places[:-1] + out.region(size)
-    worker = Checker(image, job, (out, targets), sealed=sealed)
-    adler, written, covered = _run(worker, threads, progress)
+    worker = Checker(image, job, (out, targets), prover, sealed=sealed)
+    sums, written, covered = _run(worker, threads, progress)
     out.region_done(written, size)
-    return Copied(targets, adler, covered, worker.marks, tuple(sorted(worker.renamed)))
+    return Copied(targets, sums, covered, tuple(sorted(worker.renamed)))
 
 
-def check(image: Image, job: Job, *, sealed: bool, threads: int) -> Copied:
+def check(image: Image, job: Job, *, sealed: bool, threads: int, prover: Prover | None = None) -> Copied:
     """Test all baskets of a file as :func:`copy` does, and copy none."""
-    worker = Checker(image, job, None, sealed=sealed)
-    adler, _, covered = _run(worker, threads, None)
-    return Copied(job.seeks, adler, covered, worker.marks, tuple(sorted(worker.renamed)))
+    worker = Checker(image, job, None, prover, sealed=sealed)
+    sums, _, covered = _run(worker, threads, None)
+    return Copied(job.seeks, sums, covered, tuple(sorted(worker.renamed)))
 
 
-def _run(worker: Checker, threads: int, progress: Callable[[int], None] | None) -> tuple[int, int, int]:
-    """Return the adler32 of the whole file and of all that was written, and the bytes that checksums cover."""
+def _run(worker: Checker, threads: int, progress: Callable[[int], None] | None) -> tuple[Checksums, int, int]:
+    """Return the file's checksums, the adler32 of all that was written, and the bytes that inner checksums cover."""
+    from isal.isal_zlib import adler32
+    from xxhash import xxh3_128
+
     image, job = worker.image, worker.job
     _check_extents(image, job)
     places = np.concatenate([[0], np.cumsum(job.nbytes)])
-    adler, written, covered = 1, 1, 0
-    chunks = list(chunks_of(job, image.size))
+    strong, adler, written, covered = xxh3_128(), 1, 1, 0
+    waiting: deque[tuple[Chunk, Future[tuple[int, int]]]] = deque()
+    buffers: list[bytearray] = []
+
+    def collect() -> None:
+        nonlocal written, covered
+        chunk, answer = waiting.popleft()
+        put, inside = answer.result()
+        written = combine(written, put, int(places[chunk.stop] - places[chunk.first]))
+        covered += inside
+        if progress is not None:
+            progress(chunk.end)
+
+    def work(chunk: Chunk, buffer: bytearray, size: int) -> tuple[int, int]:
+        answer = worker(chunk, memoryview(buffer)[:size])
+        buffers.append(buffer)
+        return answer
+
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        for chunk, (one, put, inside) in _in_order(pool, worker, chunks, threads):
-            adler = combine(adler, one, chunk.end - chunk.begin)
-            written = combine(written, put, int(places[chunk.stop] - places[chunk.first]))
-            covered += inside
-            if progress is not None:
-                progress(chunk.end)
-    return adler, written, covered
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, worker: Checker, chunks: Sequence[Chunk], threads: int
-) -> Iterator[tuple[Chunk, tuple[int, int, int]]]:
-    """Run the worker over chunks, few at a time, and yield what comes of each, in order."""
-    waiting = [pool.submit(worker, chunk) for chunk in chunks[: 2 * threads]]
-    for number, chunk in enumerate(chunks):
-        answer = waiting.pop(0).result()
-        if number + 2 * threads < len(chunks):
-            waiting.append(pool.submit(worker, chunks[number + 2 * threads]))
-        yield chunk, answer
+        for chunk in chunks_of(job, image.size):
+            if len(waiting) > threads:
+                collect()
+            size = chunk.end - chunk.begin
+            buffer = buffers.pop() if buffers else bytearray()
+            if len(buffer) < size:
+                buffer = bytearray(size)
+            view = memoryview(buffer)[:size]
+            image.read_into(chunk.begin, view, "a stretch of baskets")
+            strong.update(view)
+            adler = adler32(view, adler)
+            waiting.append((chunk, pool.submit(work, chunk, buffer, size)))
+        while waiting:
+            collect()
+    return Checksums(image.size, hex8(adler), strong.hexdigest()), written, covered
 
 
 def _check_extents(image: Image, job: Job) -> None:
@@ -132,7 +153,7 @@ def _check_extents(image: Image, job: Job) -> None:
 
 
 def chunks_of(job: Job, size: int) -> Iterator[Chunk]:
-    """Cut the file into stretches of about 4 MB; a basket is in one stretch whole."""
+    """Cut the file into stretches of about 16 MB; a basket is in one stretch whole."""
     ends = job.seeks + job.nbytes
     at = first = 0
     while at < size:

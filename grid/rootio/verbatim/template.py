@@ -13,6 +13,7 @@ import numpy as np
 
 from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
 from grid.rootio.format.walk import PLAIN, Walk
+from grid.rootio.verbatim.integers import integer_branches
 from grid.rootio.verbatim.slots import BranchSlots, LeafSlots, Slot, TreeView, arrays_length, grouped
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -113,6 +114,8 @@ class Template:
             raise UnsupportedContent("it has no branch", where=where)
         self.branches = [self._branch_slots(node) for node in nodes]
         self._leaves(walk, nodes)
+        #: The types of branches, by number, that hold one plain integer an entry.
+        self.integers = integer_branches(walk, nodes)
         self.slots.sort(key=lambda slot: slot.begin)
         for number, slot in enumerate(self.slots):
             slot.number = number

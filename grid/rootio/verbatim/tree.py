@@ -47,7 +47,7 @@ class MergedTree:
         self._flush: float = 0
         self._ends: list[int] = []
         self._sizes: list[int] = []
-        #: For each input: branch, size, first entry, position and mark of every basket in the output, int64 ``[5, n]``.
+        #: For each input: branch, size, first entry and position of every basket in the output, int64 ``[4, n]``.
         self._baskets: list[NDArray[np.int64]] = []
         self._limits: list[NDArray[Any]] = []
         self._narrow = any(4 in branch.baskets.widths[1:] for branch in template.branches)
@@ -57,8 +57,7 @@ class MergedTree:
         view: TreeView,
         baskets: Baskets,
         seeks: NDArray[np.int64],
-        marks: NDArray[np.uint64],
-        flushed: list[tuple[int, int, int]],
+        flushed: list[tuple[int, int]],
     ) -> None:
         """Append an input.
 
@@ -66,10 +65,10 @@ class MergedTree:
         ----------
         view, baskets
             Its tree.
-        seeks, marks
-            Where its baskets lie in the output, and what they hold, in the order of `baskets`.
+        seeks
+            Where its baskets lie in the output, in the order of `baskets`.
         flushed
-            Position, size and mark of its embedded baskets in the output.
+            Position and size of its embedded baskets in the output.
         """
         numbers = view.numbers(self.template.tree)
         if numbers.get("fWeight", 1) != self._first.get("fWeight", numbers.get("fWeight", 1)):
@@ -82,11 +81,11 @@ class MergedTree:
         if numbers["fEntries"] or not self._limits:
             self._widen(view)
         late = [
-            (one.branch, size, one.first, seek, np.uint64(mark).view(np.int64))
-            for one, (seek, size, mark) in zip(baskets.embedded, flushed, strict=True)
+            (one.branch, size, one.first, seek)
+            for one, (seek, size) in zip(baskets.embedded, flushed, strict=True)
         ]
-        mine = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, seeks, marks.view(np.int64)])
-        mine = np.concatenate([mine, np.array(late, np.int64).reshape(-1, 5).T], axis=1)
+        mine = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, seeks])
+        mine = np.concatenate([mine, np.array(late, np.int64).reshape(-1, 4).T], axis=1)
         mine[2] += self.entries
         if self._narrow and mine[2:4].max(initial=0) > _NARROW:
             raise UnsupportedContent(
@@ -96,13 +95,13 @@ class MergedTree:
         self.entries += int(numbers["fEntries"])
 
     def lie(self) -> NDArray[np.int64]:
-        """Return branch, size, first entry, position and mark of every basket, branch by branch in order of entries."""
+        """Return branch, size, first entry and position of every basket, branch by branch in order of entries."""
         return in_order(np.concatenate(self._baskets, axis=1))
 
     def body(self, key_length: int) -> bytes:
         """Return the tree's bytes for a key of this length."""
         contents: dict[Slot, bytes] = {}
-        owner, *columns, _ = self.lie()
+        owner, *columns = self.lie()
         lie = np.stack(columns)
         edges = np.searchsorted(owner, np.arange(len(self.template.branches) + 1)).tolist()
         for index, branch in enumerate(self.template.branches):
@@ -135,10 +134,10 @@ class MergedTree:
             self._ends.append(end)
             self._sizes.append(size)
 
-    def _add_branches(self, baskets: Baskets, flushed: list[tuple[int, int, int]]) -> None:
+    def _add_branches(self, baskets: Baskets, flushed: list[tuple[int, int]]) -> None:
         """Add up what an input says of its branches."""
         said = dict(baskets.numbers)
-        for one, (_, size, _) in zip(baskets.embedded, flushed, strict=True):
+        for one, (_, size) in zip(baskets.embedded, flushed, strict=True):
             said["fTotBytes"][one.branch] += one.key.length + len(one.payload)
             said["fZipBytes"][one.branch] += size
         if not self._branches:

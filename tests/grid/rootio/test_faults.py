@@ -207,7 +207,7 @@ def test_a_copy_that_reads_back_differently_is_refused(
 
     nano(tmp_path / "in.root", 100)
     monkeypatch.setattr(OutFile, "put", put)
-    with pytest.raises(ClosureError, match="reads back differently"):
+    with pytest.raises(ClosureError, match=r"is not sound: .*out\.root"):
         merging.merge([tmp_path / "in.root"], tmp_path / "out.root", merging.MergeOptions(verify="copied"))
     assert not (tmp_path / "out.root").exists()
 
@@ -254,9 +254,9 @@ def test_bytes_that_change_on_the_disk_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: float
 ) -> None:
     class Rotten(Sink):
-        def close(self) -> Any:
+        def close(self, *how: Any) -> Any:
             fresh = self.written is None
-            written = super().close()
+            written = super().close(*how)
             if fresh:
                 data = bytearray(self.path.read_bytes())
                 data[int(where * len(data))] ^= 0x40

@@ -65,7 +65,7 @@ def test_a_merge_is_its_inputs_one_behind_the_other(
     facts = [file_facts(path) for path in paths]
     assert report.output.events == sum(sizes)
     assert report.output.fingerprint == sum_hex([str(one.fingerprint) for one in facts])
-    assert report.output.content == sum_hex([one.content for one in facts])
+    assert file_facts(folder / "out.root").content == sum_hex([one.content for one in facts])
     assert report.output.sections == tuple(section for one in facts for section in one.sections)
     assert report.duplicates.events == 0
     assert [(one.path, one.xxh3, one.events) for one in report.inputs] == [
@@ -90,11 +90,8 @@ def test_merging_the_splits_gives_the_whole_back(
     split(folder / "in.root", outs, SplitRecipe(table=table))
     report = merge(list(outs.values()), folder / "out.root")
     whole = file_facts(folder / "in.root")
-    assert (report.output.events, report.output.fingerprint, report.output.content) == (
-        n,
-        whole.fingerprint,
-        whole.content,
-    )
+    assert (report.output.events, report.output.fingerprint) == (n, whole.fingerprint)
+    assert file_facts(folder / "out.root").content == whole.content
     order = np.argsort(choice, kind="stable")
     assert read_lists(folder / "out.root") == as_lists(made.take(order))
 
@@ -274,7 +271,7 @@ def test_an_empty_file_adds_nothing(tmp_path: Path, real_data: Path) -> None:
     ("names", "kind", "words"),
     [
         (["nano_dy.root", "Run2012B_SingleMu_1000.root"], SchemaMismatch, "another trigger menu"),
-        (["nano_dy.root", "nano_dy_rntuple.root"], SchemaMismatch, "kind is RNTuple"),
+        (["nano_dy.root", "nano_dy_rntuple.root"], SchemaMismatch, "its Events is a ROOT::RNTuple"),
         (["Run2012B_SingleMu_1000.root", "crashed.root"], TruncatedFile, r"crashed\.root"),
         (["uproot-hepdata-example.root"] * 2, UnsupportedContent, r"hpx \(TH1F\), hpxpy \(TH2F\), hprof"),
     ],
@@ -292,8 +289,9 @@ def test_progress_goes_up_to_its_end(tmp_path: Path) -> None:
     how = MergeOptions(memory_bytes=500)
     merge(parts(tmp_path, [30, 0, 30]), tmp_path / "out.root", how, progress=lambda *said: told.append(said))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert len(set(told)) > 10
-    assert told[-1] == (4000, 4000)
+    size = sum(path.stat().st_size for path in tmp_path.glob("in*"))
+    assert len(set(told)) > 3
+    assert told[-1] == (size, size)
 
 
 def test_reports_are_plain_json(tmp_path: Path) -> None:

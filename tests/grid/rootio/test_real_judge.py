@@ -68,10 +68,9 @@ def test_halves_put_together_are_the_file(real_data: Path, tmp_path: Path, name:
         split(real_data / name, {"all": tmp_path / half}, SplitRecipe(conditions=part), process=take)
     report = merge([tmp_path / half for half in cuts], tmp_path / "whole.root")
     facts = file_facts(real_data / name)
-    assert (report.output.events, report.output.fingerprint, report.output.content, report.output.trees) == (
+    assert (report.output.events, report.output.fingerprint, report.output.trees) == (
         facts.events,
         facts.fingerprint,
-        facts.content,
         facts.trees,
     )
     for tree in facts.trees:
