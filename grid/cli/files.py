@@ -277,6 +277,24 @@ def merge(
             help="'copied': structure; 'sealed': and checksums that need no unpacking; 'proven': every value, too.",
         ),
     ] = "proven",
+    schema: Annotated[
+        str,
+        typer.Option(
+            "--schema",
+            help="'strict': the same branches in all; 'backfill': what some lack is filled with 0, or nothing, and "
+            "recorded.",
+        ),
+    ] = "strict",
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=1, help="Stretches of a file that are copied at once.")
+    ] = 2,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size",
+            help="Like 2GB: write OUT with -1, -2 ... before its ending, each of whole inputs up to this size.",
+        ),
+    ] = None,
     drop_refused: OnRefused = False,
     compression: Compression = None,
     format: Format = None,  # noqa: A002 -- the option's name
@@ -289,12 +307,7 @@ def merge(
     Events keep the order of the inputs. When events occur twice, exit code 4 says so, and the output is written all
     the same unless --duplicates refuse.
     """
-    from contextlib import ExitStack
-
-    from grid.rootio.merge import MergeOptions
-    from grid.rootio.merge import merge as join
-    from grid.storage.fetch import local_copy
-    from grid.storage.publish import Checksums, publish
+    from grid.rootio.merging import MergeOptions
 
     options = MergeOptions(
         identity=tuple(identity) if identity else None,
@@ -302,39 +315,75 @@ def merge(
         duplicates=duplicates,
         side=side,
         on_refused="drop" if drop_refused else "refuse",
-        compression=compression,
+        compression=None if compression == "keep" else compression,
         format=format,
         verify=verify,
+        schema=schema,
+        threads=jobs,
     )
     urls = in_order(files)
-    if out.exists():
-        raise OutputExists(
-            "the output exists", where=str(out), todo="choose another name; nothing is overwritten"
-        )
+    plan = {out: urls} if max_size is None else _cut(out, urls, max_size)
+    for target in plan:
+        if target.exists():
+            raise OutputExists(
+                "the output exists", where=str(target), todo="choose another name; nothing is overwritten"
+            )
     if not out.absolute().parent.is_dir():
         raise OutputError("its folder isn't there", where=str(out), todo="make the folder first")
     if dry_run:
-        show.as_json({"output": str(out), "inputs": urls}) if as_json else show.table(
-            ("output", "input"), [(str(out), url) for url in urls]
-        )
+        if as_json:
+            told = [{"output": str(target), "inputs": parts} for target, parts in plan.items()]
+            show.as_json(told[0] if max_size is None else told)
+        else:
+            show.table(("output", "input"), [(str(t), url) for t, parts in plan.items() for url in parts])
         return
+    answers = []
+    with show.bytes_bar(quiet=quiet or as_json) as bar:
+        for target, parts in plan.items():
+            task = bar.add_task(target.name, total=None)
+            answers.append(
+                _merge_one(parts, target, options, lambda d, t, k=task: bar.update(k, completed=d, total=t))
+            )
+            bar.remove_task(task)
+            if not as_json:
+                _show_merge(answers[-1])
+    if as_json:
+        show.as_json(answers[0] if max_size is None else answers)
+    if any(answer["duplicates"]["events"] for answer in answers):
+        raise typer.Exit(DUPLICATES)
+
+
+def _cut(out: Path, urls: list[str], max_size: str) -> dict[Path, list[str]]:
+    """Share the inputs out, in their order, over outputs of at most this size; one input alone may be larger."""
+    from grid.rootio.planning import groups
+    from grid.storage.find import size_of
+    from sitecfg.units import parse_bytes
+
+    shared = groups([size_of(url) for url in urls], parse_bytes(max_size))
+    return {
+        out.with_name(f"{out.stem}-{number}{out.suffix}"): urls[first:stop]
+        for number, (first, stop) in enumerate(shared, start=1)
+    }
+
+
+def _merge_one(urls: list[str], out: Path, options: Any, progress: Any) -> dict[str, Any]:
+    from contextlib import ExitStack
+
+    from grid.rootio.merge import merge as join
+    from grid.storage.fetch import local_copy
+    from grid.storage.publish import Checksums, publish
+
     temp = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with ExitStack() as stack, show.bytes_bar(quiet=quiet or as_json) as bar:
-            task = bar.add_task(out.name, total=None)
+        with ExitStack() as stack:
             paths = [stack.enter_context(local_copy(url, out.absolute().parent)) for url in urls]
-            report = join(paths, temp, options, progress=lambda d, t: bar.update(task, completed=d, total=t))
+            report = join(paths, temp, options, progress=progress)
         publish(temp, out, expected=Checksums(report.output.bytes, report.output.adler32, report.output.xxh3))
     finally:
         temp.unlink(missing_ok=True)
     answer = report.to_json()
     answer["output"]["path"] = str(out)
-    if as_json:
-        show.as_json(answer)
-    else:
-        _show_merge(answer)
-    if report.duplicates.events:
-        raise typer.Exit(DUPLICATES)
+    return answer
 
 
 def in_order(files: list[str]) -> list[str]:

@@ -74,7 +74,9 @@ class CopyMerge:
             self._begin(first)
             compression = str(Compression.of_word(first.skeleton.header.compression))
         with Sink(self.out, compression=compression) as sink:
-            self.copier = copier = Copier(sink, depth=self.options.verify, identities=self._identities())
+            self.copier = copier = Copier(
+                sink, depth=self.options.verify, identities=self._identities(), threads=self.options.threads
+            )
             self.side = SideTrees(sink, self.options, self._carry_side)
             for path in self.sources:
                 with Input(path) as source:
@@ -104,7 +106,7 @@ class CopyMerge:
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
             (*copier.notes, *self.side.notes, *self._notes(duplicates)),
             self.options.verify,
-            None if self.options.verify == "copied" else copier.covered,
+            covered=None if self.options.verify == "copied" else copier.covered,
         )
 
     def _begin(self, first: Input) -> None:

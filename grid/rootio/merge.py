@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grid.rootio.backfill import fill, unite
 from grid.rootio.carry import Carried, carry, carry_others
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.copymerge import CopyMerge
@@ -37,7 +38,7 @@ from grid.rootio.schema import same_branches
 from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
-from grid.rootio.tally import Tally
+from grid.rootio.tally import Tally, content_hashes
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verify import verify
@@ -52,6 +53,7 @@ from sitecfg.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from grid.rootio.columns import Branch
     from grid.rootio.events import Identity
     from grid.rootio.sink import SinkTree
     from grid.rootio.source import Source, TreeInfo
@@ -119,6 +121,7 @@ def _check(options: MergeOptions) -> None:
         ("duplicates", options.duplicates, ("report", "refuse")),
         ("side", options.side, ("rule", "concat")),
         ("verify", options.verify, DEPTHS),
+        ("schema", options.schema, ("strict", "backfill")),
     ):
         if value not in allowed:
             raise UsageError(f"{what} is {' or '.join(map(repr, allowed))}, not {value!r}")
@@ -154,6 +157,8 @@ class _Merge:
         #: Branches that are copied, but whose values nobody here can read.
         self.unread = False
         self.notes: list[str] = []
+        #: For each input and tree the branches that it lacks.
+        self.filled: dict[str, dict[str, list[str]]] = {}
 
     def run(self, given: Mapping[str, Any]) -> MergeReport:
         """Read and write everything, then prove the output."""
@@ -222,11 +227,23 @@ class _Merge:
         """Let the first input decide on event trees, branches and identity."""
         infos = find_event_trees(source, self.options.event_trees, self.options.identity or DEFAULT_IDENTITY)
         self.events = self._carry(infos, source.url)
+        if self.options.schema == "backfill":
+            self.events = self._unite()
         self.identity = self._choose_identity(source, infos)
         self.finder = Finder(self.identity or ())
         if self.identity is None:
             which = "those values of each event that can be read" if self.unread else "each event's values"
             self.notes.append(f"events have no identity: a hash of {which} was compared")
+
+    def _unite(self) -> list[Carried]:
+        """Let all inputs together decide on the branches."""
+        told: dict[str, list[tuple[str, Sequence[Branch]]]] = {part.path: [] for part in self.events}
+        for path in self.sources:
+            with open_source(path) as source:
+                there = [part for part in self.events if part.path in source.tree_paths]
+                for part in self._carry([source.info(part.path) for part in there], source.url):
+                    told[part.path].append((f"{source.url}: {part.path}", part.branches))
+        return [Carried(part.path, part.title, unite(told[part.path])) for part in self.events]
 
     def _choose_identity(self, source: Source, infos: Sequence[TreeInfo]) -> tuple[str, ...] | None:
         if self.options.identity is not None:
@@ -299,6 +316,9 @@ class _Merge:
                     todo="merge only files of one format",
                 )
         carried = self._carry(found, source.url)
+        if self.options.schema == "backfill":
+            self._note_filled(source.url, carried)
+            return carried
         for part, mine in zip(self.events, carried, strict=True):
             same_branches(
                 part.branches, mine.branches, where=f"{source.url}: {part.path}", reference=reference
@@ -308,6 +328,13 @@ class _Merge:
             for part, mine in zip(self.events, carried, strict=True)
         ]
 
+    def _note_filled(self, url: str, carried: Sequence[Carried]) -> None:
+        for part, mine in zip(self.events, carried, strict=True):
+            if lacking := [name for name in part.names if name not in mine.names]:
+                self.filled.setdefault(url, {})[part.path] = lacking
+                some = ", ".join(lacking[:5]) + (" ..." if len(lacking) > 5 else "")
+                self.notes.append(f"{url}: {part.path}: {len(lacking)} branches were back-filled: {some}")
+
     def _same_table(self, source: Source) -> None:
         """Refuse to mix files that were split by different trigger tables."""
         mine = source.record or {}
@@ -316,17 +343,33 @@ class _Merge:
 
     def _add_events(self, reader: EventReader, identity: Identity | None) -> Tally:
         tally = Tally(known=identity is not None)
+        wanted = {part.path: part.branches for part in self.events}
         for chunk in reader.chunks(self.options.memory_bytes):
+            if self.options.schema == "backfill":
+                filled = {
+                    path: fill(
+                        chunk.trees[path],
+                        reader.branches[path],
+                        of,
+                        len(chunk),
+                        f"{reader.source.url}: {path}",
+                    )
+                    for path, of in wanted.items()
+                }
+            else:
+                filled = chunk.trees
             hashes, keys = reader.hashes(chunk), reader.keys(chunk)
             tally.add(hashes, keys)
+            if filled is not chunk.trees:
+                hashes = content_hashes(filled, wanted)
             self.total.add(hashes, keys)
             if identity is None:
-                seen = [hashes.view("i8"), reader.hashes(chunk, round_=1).view("i8")]
+                seen = [content_hashes(filled, wanted, round_=turn).view("i8") for turn in (0, 1)]
             else:
                 seen = identity.columns(chunk.trees, chunk.start, chunk.stop)
             self.finder.add(reader.source.url, seen)
             for path, tree in self.trees.items():
-                tree.extend({branch.name: chunk.trees[path][branch.name] for branch in reader.branches[path]})
+                tree.extend({branch.name: filled[path][branch.name] for branch in wanted[path]})
             self._tell(chunk.stop, reader.entries)
         return tally
 
@@ -349,6 +392,7 @@ class _Merge:
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             "duplicates": duplicates.events,
+            **({"filled": list(self.filled.values())} if self.filled else {}),
             "verified": "proven",
         }
 
@@ -375,4 +419,5 @@ class _Merge:
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
             tuple(self.notes),
             "proven",
+            {url: tuple(name for names in of.values() for name in names) for url, of in self.filled.items()},
         )

@@ -62,6 +62,11 @@ class MergeOptions:
         that need no unpacking, and events are told apart if they have an identity; ``"proven"``: everything is
         unpacked once and tested, and events without an identity are told apart by what they hold. What was written is
         read again, and each basket held against the one that was read.
+    schema
+        ``"strict"``: all inputs have the same branches; ``"backfill"``: what some lack is filled with 0 or nothing, and
+        numbers that are narrower in some are widened. What was filled is recorded.
+    threads
+        How many stretches of an input are under way at once where baskets are copied.
     memory_bytes
         About the size of what is unpacked at once.
     """
@@ -74,6 +79,8 @@ class MergeOptions:
     compression: str | None = None
     format: str | None = None
     verify: str = "proven"
+    schema: str = "strict"
+    threads: int = 2
     memory_bytes: int = MEMORY_BYTES
 
 
@@ -111,6 +118,8 @@ class MergeReport:
         What else a person should know.
     verified
         How much was verified; at least what was asked for.
+    filled
+        For each input the branches that it lacks.
     covered
         Bytes of the inputs that were tested against checksums inside them; ``None``: not counted.
     """
@@ -122,6 +131,7 @@ class MergeReport:
     repeated_rows: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     verified: str = "proven"
+    filled: dict[str, tuple[str, ...]] = field(default_factory=dict)
     covered: int | None = None
 
     def to_json(self) -> dict[str, Any]:

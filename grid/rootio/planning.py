@@ -1,4 +1,4 @@
-"""Cut a tree into ranges of entries that fit into memory; pure arithmetic."""
+"""Cut entries into ranges that fit into memory, and files into groups that fit into one; pure arithmetic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Weight", "cut"]
+__all__ = ["Weight", "cut", "groups"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +70,24 @@ def cut(entries: int, weights: Sequence[Weight], memory_bytes: int) -> list[tupl
         ranges.append((start, stop))
         start = stop
     return ranges
+
+
+def groups(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Share files out, in their order, over groups of at most `limit` bytes; a larger file is a group of its own.
+
+    Returns
+    -------
+    list of (first, stop)
+        Which files are in each.
+    """
+    shared: list[tuple[int, int]] = []
+    first = held = 0
+    for number, size in enumerate(sizes):
+        if number > first and held + size > limit:
+            shared.append((first, number))
+            first, held = number, 0
+        held += size
+    return [*shared, (first, len(sizes))] if sizes else shared
 
 
 def _joined(weights: Sequence[Weight]) -> list[Weight]:

@@ -13,7 +13,7 @@ from sitecfg.names import near
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["find_files"]
+__all__ = ["find_files", "size_of"]
 
 #: ``place://NAME/rest`` is ``rest`` at the storage place that the site's settings call NAME.
 _PLACE = "place://"
@@ -89,3 +89,31 @@ def _remote(pattern: str) -> list[str]:
     if not found:
         raise MissingFile("no file has such a name", where=pattern, todo="check it")
     return found
+
+
+def size_of(url: str) -> int:
+    """Return how many bytes a file has, without reading it.
+
+    Raises
+    ------
+    MissingFile
+        It isn't there, or its storage doesn't say.
+    GatewayUnreachable
+        The storage can't be asked now.
+    """
+    path = local_path(url)
+    if path is not None:
+        try:
+            return path.stat().st_size
+        except OSError as error:
+            raise MissingFile(f"it can't be looked at: {error.strerror}", where=url) from error
+    import fsspec
+
+    with foreign_errors(url):
+        filesystem, place = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+        size = filesystem.size(place)
+    if size is None:
+        raise MissingFile(
+            "its storage doesn't say how large it is", where=url, todo="copy it here, or leave --max-size out"
+        )
+    return int(size)

@@ -239,7 +239,7 @@ class Copier:
             view = template.view()
         else:
             try:
-                view = tree.merged.template.match(data, key.length, where)
+                view = tree.merged.template.match(data, key.length)
             except Differs as error:
                 raise SchemaMismatch(
                     f"its tree is not described as that of {self._first}", where=where

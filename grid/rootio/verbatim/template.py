@@ -15,7 +15,7 @@ from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
 from grid.rootio.format.walk import PLAIN, Walk
 from grid.rootio.verbatim.integers import integer_branches
 from grid.rootio.verbatim.slots import BranchSlots, LeafSlots, Slot, TreeView, arrays_length, grouped
-from sitecfg.errors import CorruptFile, UnsupportedContent
+from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,15 +138,13 @@ class Template:
         begins, ends = [slot.begin for slot in self.slots], [slot.end for slot in self.slots]
         return TreeView(self, self._data, begins, ends)
 
-    def match(self, data: bytes, key_length: int, where: str) -> TreeView:
+    def match(self, data: bytes, key_length: int) -> TreeView:
         """Hold another tree against this one.
 
         Raises
         ------
         Differs
             It is another schema, or has other settings.
-        CorruptFile
-            Its sizes contradict each other.
         """
         begins: list[int] = []
         ends: list[int] = []
@@ -170,7 +168,7 @@ class Template:
         lengths = np.subtract(ends, begins)
         words = literal[self._word_bytes].view(">u4").astype(np.int64)
         if (self._targets(words, np.array(ends), lengths, key_length + MAP_OFFSET) != self._meant).any():
-            raise CorruptFile("its parts refer to each other in another way than they should", where=where)
+            raise Differs  # a part is of another class, or belongs to another part
         return view
 
     def fill(self, contents: Mapping[Slot, bytes], key_length: int) -> bytes:

@@ -179,3 +179,20 @@ def test_real_files_one_of_them_empty(tmp_path: Path, real_data: Path) -> None:
     with uproot.open(out) as file:
         assert file["Events"].num_entries == 40
         assert file["Runs"].num_entries == 1
+
+
+def test_large_outputs_are_cut_between_inputs(tmp_path: Path, paths: list[Path]) -> None:
+    size = paths[0].stat().st_size + paths[1].stat().st_size
+    plan = grid("merge", tmp_path / "o.root", *paths, "--max-size", f"{size}B", "--dry-run", "--json").json
+    assert [len(one["inputs"]) for one in plan] == [2, 1]
+    answers = grid("merge", tmp_path / "o.root", *paths, "--max-size", f"{size}B", "-j", "1", "--json").json
+    assert [one["output"]["events"] for one in answers] == [800, 400]
+    assert identities([tmp_path / "o-1.root", tmp_path / "o-2.root"]) == identities(paths)
+    refused = grid("merge", tmp_path / "o.root", *paths, "--max-size", f"{size}B", code=8)
+    assert "o-1.root" in refused.err
+
+
+def test_the_compression_of_the_inputs_can_be_asked_for_by_name(tmp_path: Path, paths: list[Path]) -> None:
+    grid("merge", tmp_path / "one.root", *paths)
+    grid("merge", tmp_path / "two.root", *paths, "--compression", "keep")
+    assert (tmp_path / "one.root").read_bytes() == (tmp_path / "two.root").read_bytes()
