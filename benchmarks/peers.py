@@ -31,18 +31,33 @@ def root() -> Any:
 
 def read_all(source: str, _compression: Compression, _outs: dict[str, str]) -> None:
     ROOT = root()  # noqa: N806
+    with ROOT.TFile.Open(source) as file:
+        if "RNTuple" in file.GetKey("Events").GetClassName():
+            reader = ROOT.RNTupleReader.Open("Events", source)
+            for entry in range(reader.GetNEntries()):
+                reader.LoadEntry(entry)
+        else:
+            tree = file.Get("Events")
+            for entry in range(tree.GetEntries()):
+                assert tree.GetEntry(entry) > 0
+
+
+def copy_tree(source: str, compression: Compression, outs: dict[str, str]) -> None:
+    """Go over the input once for each output."""
+    ROOT = root()  # noqa: N806
+    with ROOT.TFile.Open(source) as file:
+        tree = file.Get("Events")
+        for out, cut in outs.items():
+            with ROOT.TFile.Open(out, "RECREATE", "", compression.word) as target:
+                tree.CopyTree(cut.replace("|", "||"))
+                target.Write()
+
+
+def clone_and_fill(source: str, _compression: Compression, outs: dict[str, str]) -> None:
+    """Go over the input once for all outputs."""
+    ROOT = root()  # noqa: N806
     ROOT.gROOT.LoadMacro(str(Path(__file__).with_name("peers.C")))
-    assert ROOT.peers.readAll(source) > 0
-
-
-def with_macro(name: str) -> Any:
-    def run(source: str, _compression: Compression, outs: dict[str, str]) -> None:
-        ROOT = root()  # noqa: N806
-        ROOT.gROOT.LoadMacro(str(Path(__file__).with_name("peers.C")))
-        cuts = [cut.replace("|", "||") for cut in outs.values()]
-        getattr(ROOT.peers, name)(source, [*outs], cuts)
-
-    return run
+    ROOT.peers.cloneAndFill(source, [*outs], [cut.replace("|", "||") for cut in outs.values()])
 
 
 def snapshot(source: str, compression: Compression, outs: dict[str, str]) -> None:
@@ -83,7 +98,9 @@ def with_uproot(source: str, compression: Compression, outs: dict[str, str]) -> 
                 chosen = np.any([ak.to_numpy(chunk[name]) for name in cut.split("|")], axis=0)
                 part = {name: array[chosen] for name, array in chunk.items()}
                 if out not in made:
-                    made[out] = files[out].mktree("Events", {name: array.type for name, array in part.items()})
+                    made[out] = files[out].mktree(
+                        "Events", {name: array.type for name, array in part.items()}
+                    )
                 made[out].extend(part)
         for one in files.values():
             one.close()
@@ -91,8 +108,8 @@ def with_uproot(source: str, compression: Compression, outs: dict[str, str]) -> 
 
 WAYS = {
     "read all": read_all,
-    "CopyTree": with_macro("copyTree"),
-    "CloneTree": with_macro("cloneAndFill"),
+    "CopyTree": copy_tree,
+    "CloneTree": clone_and_fill,
     "Snapshot": snapshot,
     "uproot": with_uproot,
 }
