@@ -134,22 +134,18 @@ def total(paths: Sequence[Path], branch: str, cut: Sequence[str] = ()) -> tuple[
     return events, numbers, values
 
 
-def size(paths: Sequence[Path]) -> int:
-    return sum(path.stat().st_size for path in paths)
-
-
 @pytest.mark.parametrize(("kind", "codec"), chosen(MERGED))
 def test_merge(
     benchmark: BenchmarkFixture, samples: Samples, tmp_path: Path, scale: float, kind: str, codec: str
 ) -> None:
     """Each is a command of its own, its start included."""
     paths = samples.files(Sample.of_bytes(kind, codec, FILES, MERGED[kind, codec] * scale))
-    branch = LOOKED_AT[kind.split()[0]]
+    branch = LOOKED_AT[kind.split(maxsplit=1)[0]]
     want = total(paths, branch)
 
     def check(name: str, folder: Path) -> None:
         if name.startswith("cat"):
-            assert (folder / "o.root").stat().st_size == size(paths)
+            assert (folder / "o.root").stat().st_size == sum(path.stat().st_size for path in paths)
         else:
             assert total([folder / "o.root"], branch) == pytest.approx(want)
 
@@ -168,7 +164,7 @@ def test_merge(
         ],
     }
     against = ("hadd -ff", "cat", "hadd -ff, all read")
-    race(benchmark, ways, tmp_path, check, rounds=ROUNDS, against=against, bytes=size(paths))
+    race(benchmark, ways, paths, tmp_path, check, rounds=ROUNDS, against=against)
 
 
 @pytest.mark.parametrize(("kind", "codec"), chosen(SPLIT))
@@ -180,8 +176,8 @@ def test_split_into_4_streams(
     In tests, ROOT's ways that need its compiler are left out: it takes many times longer than they.
     """
     source = samples.files(Sample.of_bytes(kind, codec, FILES, SPLIT[kind, codec] * scale))[0]
-    streams = STREAMS[kind.split()[0]]
-    branch = LOOKED_AT[kind.split()[0]]
+    streams = STREAMS[kind.split(maxsplit=1)[0]]
+    branch = LOOKED_AT[kind.split(maxsplit=1)[0]]
     want = {stream: total([source], branch, paths) for stream, paths in streams.items()}
     table = tmp_path / "table.toml"
     table.write_text('name = "BENCH"\ntag = 1\n[streams]\n')
@@ -198,8 +194,8 @@ def test_split_into_4_streams(
         outs = [f"{path}={'|'.join(streams[stream])}" for stream, path in files(folder).items()]
         return [program("peers.py", way, codec, source, *outs)]
 
-    def codecs(folder: Path) -> list[Command]:
-        return [program("codecs.py", codec, folder / "timed.json", source, *files(kept).values())]
+    def packing(folder: Path) -> list[Command]:
+        return [program("packing.py", codec, folder / "timed.json", source, *files(kept).values())]
 
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -211,11 +207,11 @@ def test_split_into_4_streams(
                 path.rename(kept / path.name)
 
     names = ["Snapshot", "CopyTree", "CloneTree", "uproot"] if FULL else ["CopyTree", "uproot"]
-    ways: Ways = {"ours": mine, **{name: partial(peer, name) for name in names}, "codecs alone": codecs}
+    ways: Ways = {"ours": mine, **{name: partial(peer, name) for name in names}, "codecs alone": packing}
     if kind.endswith("ntuple"):
         ways = {name: ways[name] for name in ("ours", "Snapshot")}
     against = [way for way in ways if way != "ours"]
-    race(benchmark, ways, tmp_path, check, rounds=ROUNDS, against=against, bytes=size([source]))
+    race(benchmark, ways, [source], tmp_path, check, rounds=ROUNDS, against=against)
 
 
 def test_start(benchmark: BenchmarkFixture, samples: Samples, tmp_path: Path) -> None:
@@ -232,15 +228,8 @@ def test_start(benchmark: BenchmarkFixture, samples: Samples, tmp_path: Path) ->
         "merge of two small files, proven": partial(merge, "proven", paths),
         "hadd -ff": lambda folder: [hadd(folder / "o.root", *paths)],
     }
-    race(
-        benchmark,
-        ways,
-        tmp_path,
-        check,
-        rounds=3 * ROUNDS if FULL else 1,
-        against=["hadd -ff"],
-        bytes=size(paths),
-    )
+    rounds = 3 * ROUNDS if FULL else 1
+    race(benchmark, ways, paths, tmp_path, check, rounds=rounds, against=["hadd -ff"])
 
 
 @pytest.mark.parametrize("verify", DEPTHS)
@@ -253,10 +242,10 @@ def test_merge_of_more_inputs(
     paths = samples.files(sample)
 
     def check(name: str, folder: Path) -> None:
-        assert total([folder / "o.root"], "x7")[0] == int(name.split()[0]) * sample.events
+        assert total([folder / "o.root"], "x7")[0] == int(name.split(maxsplit=1)[0]) * sample.events
 
     ways: Ways = {f"{number} inputs": partial(merge, verify, paths[:number]) for number in INPUTS}
-    race(benchmark, ways, tmp_path, check, rounds=ROUNDS, against=[], bytes=size(paths))
+    race(benchmark, ways, paths, tmp_path, check, rounds=ROUNDS, against=[])
 
 
 @pytest.mark.parametrize("verify", DEPTHS)
@@ -270,8 +259,10 @@ def test_merge_of_more_branches(
     }
 
     def check(name: str, folder: Path) -> None:
-        assert total([folder / "o.root"], "x7") == pytest.approx(total(made[int(name.split()[0])], "x7"))
+        assert total([folder / "o.root"], "x7") == pytest.approx(
+            total(made[int(name.split(maxsplit=1)[0])], "x7")
+        )
 
     ways: Ways = {f"{number} branches": partial(merge, verify, paths) for number, paths in made.items()}
-    bytes_ = size([path for paths in made.values() for path in paths])
-    race(benchmark, ways, tmp_path, check, rounds=ROUNDS, against=[], bytes=bytes_)
+    inputs = [path for paths in made.values() for path in paths]
+    race(benchmark, ways, inputs, tmp_path, check, rounds=ROUNDS, against=[])

@@ -43,12 +43,12 @@ def ours(folder: Path, *words: str) -> list[Command]:
 def race(
     benchmark: BenchmarkFixture,
     ways: Mapping[str, Callable[[Path], Sequence[Command]]],
+    inputs: Sequence[Path],
     folder: Path,
     check: Callable[[str, Path], None],
     *,
     rounds: int,
     against: Sequence[str],
-    bytes: int,  # noqa: A002 -- as the table calls it
 ) -> None:
     """Run all ways in turn, and leave what was measured in the benchmark's extra information.
 
@@ -57,6 +57,8 @@ def race(
     ways
         By name, what makes the commands, whose outputs go to the given folder. One may leave ``timed.json`` there,
         with the seconds that count for it (``seconds``), or those in which it waited for the disk (``waited``).
+    inputs
+        What goes in; read once before, so that all find it in the page cache.
     folder
         Where each gets a folder for its outputs.
     check
@@ -65,8 +67,6 @@ def race(
         How often each is run.
     against
         Those that the others are compared with.
-    bytes
-        How much goes in.
     """
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
 
@@ -80,7 +80,8 @@ def race(
                     check(name, out)
                 shutil.rmtree(out)
 
-    benchmark.extra_info.update(race=measured, against=list(against), bytes=bytes)
+    read = sum(len(path.read_bytes()) for path in inputs)
+    benchmark.extra_info.update(race=measured, against=list(against), bytes=read)
     benchmark.pedantic(run, rounds=1)  # type: ignore[no-untyped-call]
 
 

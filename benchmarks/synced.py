@@ -7,14 +7,15 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 _sync = os.fsync
 _waited = [0.0]
 
 
-def _timed(file: int) -> None:
+def _timed(fd: Any) -> None:
     begun = time.perf_counter()
-    _sync(file)
+    _sync(fd)
     _waited[0] += time.perf_counter() - begun
 
 

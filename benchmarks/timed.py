@@ -4,13 +4,16 @@ A program of its own, and a small one: the peak of a process counts what it was 
 It reads a list of objects with ``command``, ``environ`` and, if what it prints goes to a file, ``stdout``.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 import time
+from typing import Any
 
 
-def main(parts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+def main(parts: list[dict[str, Any]]) -> None:
     """Run them; leave with the status of the first that fails."""
     seconds, peak = 0.0, 0
     for part in parts:

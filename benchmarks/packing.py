@@ -1,6 +1,6 @@
 """Unpack the baskets of a file and pack those of others, on all cores, and nothing else: the least that a split does.
 
-``codecs.py CODEC TIMED IN OUT ...`` writes the seconds to a file; the time to find the baskets isn't counted.
+``packing.py CODEC TIMED IN OUT ...`` writes the seconds to a file; the time to find the baskets isn't counted.
 """
 
 from __future__ import annotations
