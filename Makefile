@@ -51,6 +51,7 @@ check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with
 bench: $(VENV)/.dev  ## the benchmarks at full size, and the table of ratios that they give
 	mkdir -p build
 	MDCGRID_BENCH_SCALE=$${MDCGRID_BENCH_SCALE:-1.0} $(PY) -m pytest benchmarks --benchmark-enable --benchmark-only --timeout=0 \
+		-o faulthandler_timeout=0 \
 		--benchmark-json=build/benchmarks.json $(ARGS)
 	$(PY) -m benchmarks.table build/benchmarks.json build/benchmarks.md
 

@@ -37,7 +37,10 @@ class Command:
 
 def ours(folder: Path, *words: str) -> list[Command]:
     """Return our command; the time that it waits for the disk is told apart."""
-    return [Command([sys.executable, str(_HERE / "synced.py"), str(folder / "timed.json"), *words])]
+    # where it is installed its bytecode is there, so it has to be here, whatever the shell says
+    environ = {"PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, str(_HERE / "synced.py"), str(folder / "timed.json"), *words]
+    return [Command(command, environ=environ)]
 
 
 def race(
