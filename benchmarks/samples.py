@@ -26,7 +26,7 @@ EVENT: Final = {
     ("nano", "zlib"): 1517,
     ("nano", "lzma"): 968,
     ("nano", "none"): 5644,
-    ("nano ntuple", "zstd"): 1000,
+    ("nano ntuple", "zstd"): 697,
     ("raw", "lz4"): 1154,
     ("raw", "zstd"): 845,
     ("raw", "zlib"): 894,
