@@ -47,9 +47,11 @@ check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with
 	$(PY) -m repo_review .
 	$(PY) -m mkdocs --quiet build --strict
 
+# A part of them, smaller: MDCGRID_BENCH_SCALE=0.1 make bench ARGS="-k 'test_merge and nano'"
 bench: $(VENV)/.dev  ## the benchmarks at full size, and the table of ratios that they give
 	mkdir -p build
-	MDCGRID_BENCH_SCALE=1.0 $(PY) -m pytest benchmarks --benchmark-enable --benchmark-only --timeout=0 \
+	MDCGRID_BENCH_SCALE=$${MDCGRID_BENCH_SCALE:-1.0} $(PY) -m pytest benchmarks --benchmark-enable --benchmark-only --timeout=0 \
+		-o faulthandler_timeout=0 \
 		--benchmark-json=build/benchmarks.json $(ARGS)
 	$(PY) -m benchmarks.table build/benchmarks.json build/benchmarks.md
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+
+from benchmarks import SCALE
+from tests.conftest import real_data
+
+__all__ = ["real_data"]
 
 
 @pytest.fixture(autouse=True)
@@ -16,5 +19,5 @@ def _named(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def scale() -> float:
-    """Size of the work, 1.0 = what the README's figures are made with (``$MDCGRID_BENCH_SCALE``)."""
-    return float(os.environ.get("MDCGRID_BENCH_SCALE", "0.01"))
+    """Size of the work."""
+    return SCALE

@@ -40,3 +40,18 @@ def test_a_measurement_without_peers_has_no_ratio() -> None:
 def test_a_question_has_a_size_and_no_rate() -> None:
     (row,) = text(measured("test_asking", 0.5, of="100 jobs"))
     assert row == "| asking of 100 jobs | 500 ms |  |  |  |"
+
+
+def race(**ways: list[tuple[float, float, float]]) -> dict[str, Any]:
+    """Return a race of which each turn is given as seconds, seconds for the disk, and peak bytes."""
+    names = ("seconds", "waited", "peak")
+    return {way: [dict(zip(names, turn, strict=True)) for turn in turns] for way, turns in ways.items()}
+
+
+def test_a_race_has_a_line_for_each_way_and_ratios_of_turns_without_the_disk() -> None:
+    ways = race(ours=[(2, 1, 5e6), (3, 0, 5e6), (9, 3, 6e6)], cat=[(1, 0, 1e6), (2, 0, 1e6), (2, 0, 1e6)])
+    rows = text(measured("test_merge[nano]", 9, race=ways, against=["cat"], bytes=7_000_000))
+    assert rows == [
+        "| 7 MB | ours | 3 s | 1 s | 1.50 | 5 MB |",
+        "| 7 MB | cat | 2 s |  |  | 1 MB |",
+    ]
