@@ -1,13 +1,9 @@
-"""Splitting by trigger bit against uproot and awkward, merging against hadd, from files that lie on the disk."""
+"""Splitting by trigger bit against uproot and awkward, from files that lie on the disk."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +16,11 @@ from grid.rootio.split import SplitRecipe, split
 from grid.trigger import TriggerTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_benchmark.fixture import BenchmarkFixture
 
 COMPRESSION = "zlib:1"
 CHUNK = 20_000
 STREAMS = {"A": ("HLT_00", "HLT_01"), "B": ("HLT_02",), "C": ("HLT_03", "HLT_00"), "D": ("HLT_1*",)}
-_ROOT = find_spec("ROOT")
 
 
 @dataclass(frozen=True)
@@ -142,51 +135,3 @@ def test_split_into_4_streams(benchmark: BenchmarkFixture, way: str, sample: Sam
     benchmark.pedantic(cut, setup=fresh, rounds=2)  # type: ignore[no-untyped-call]
     for stream, path in made[-1].items():
         assert truth((path,), None) == pytest.approx(truth((source,), stream))
-
-
-def ours_merge(verify: str) -> Callable[[tuple[Path, ...], Path], None]:
-    def run(paths: tuple[Path, ...], out: Path) -> None:
-        command = [
-            str(Path(sys.executable).with_name("grid")),
-            "merge",
-            "--quiet",
-            "--verify",
-            verify,
-            str(out),
-        ]
-        subprocess.run([*command, *map(str, paths)], check=True, capture_output=True, timeout=600)
-
-    return run
-
-
-def hadd(mode: str) -> Callable[[tuple[Path, ...], Path], None]:
-    if _ROOT is None or _ROOT.origin is None:
-        pytest.skip("ROOT, and with it hadd, is not installed")
-    home = Path(_ROOT.origin).parent
-    environ = {**os.environ, "LD_LIBRARY_PATH": str(home / "lib")}
-
-    def run(paths: tuple[Path, ...], out: Path) -> None:
-        command = [str(home / "bin" / "hadd"), "-v", "0", mode, str(out), *map(str, paths)]
-        subprocess.run(command, env=environ, check=True, capture_output=True, timeout=600)
-
-    return run
-
-
-@pytest.mark.parametrize("verify", ["copied", "sealed", "proven"])
-@pytest.mark.parametrize("way", ["ours", "hadd -ff", "hadd -f1"])
-def test_merge_4_files(
-    benchmark: BenchmarkFixture, way: str, verify: str, sample: Sample, tmp_path: Path
-) -> None:
-    """Each is a command of its own, its start included."""
-    join = ours_merge(verify) if way == "ours" else hadd(way.removeprefix("hadd "))
-    outs = (tmp_path / f"{number}.root" for number in itertools.count())
-    made: list[Path] = []
-
-    def fresh() -> tuple[tuple[tuple[Path, ...], Path], dict[str, Any]]:
-        made.append(next(outs))
-        return (sample.paths, made[-1]), {}
-
-    benchmark.extra_info["bytes"] = sample.bytes
-    benchmark.pedantic(join, setup=fresh, rounds=2)  # type: ignore[no-untyped-call]
-    assert truth((made[-1],), None) == pytest.approx(truth(sample.paths, None))
-    assert truth((made[-1],), None)[0] == sample.events
