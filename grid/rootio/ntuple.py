@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,8 @@ from grid.rootio.format.unpack import unpack
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from grid.rootio.format.ntuples import Group
     from grid.rootio.image import Image
     from grid.rootio.structure import Entry

@@ -14,6 +14,8 @@ from grid.rootio.readers import BranchReader, TreeReader
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from grid.rootio.source import TreeInfo
@@ -44,8 +46,12 @@ class _Schema:
             if record.parent_field_id != number:
                 self.children[record.parent_field_id].append(number)
         self.columns: dict[int, list[int]] = defaultdict(list)
+        #: The same, with those that encode the values otherwise.
+        self.paged: dict[int, list[int]] = defaultdict(list)
         for number, column in enumerate(ntuple.column_records):
-            self.columns[column.field_id].append(number)
+            self.paged[column.field_id].append(number)
+            if column.repr_idx == 0:  # uproot reads the others in its place
+                self.columns[column.field_id].append(number)
         self.top = [number for number, record in enumerate(self.fields) if record.parent_field_id == number]
         self.counters = {
             self.fields[number].source_field_id: self.fields[number].field_name
@@ -66,6 +72,11 @@ class _Schema:
             field = self.children[field][0]
         return found + self.columns_of(field)
 
+    def all_of(self, columns: Sequence[int]) -> tuple[int, ...]:
+        """Return columns with the other representations of their fields."""
+        fields = dict.fromkeys(self.ntuple.column_records[column].field_id for column in columns)
+        return tuple(number for field in fields for number in self.paged[field])
+
     def leaves(self, field: int) -> list[int]:
         """Return the fields below a field that have columns of values."""
         inner = [leaf for child in self.children[field] for leaf in self.leaves(child)]
@@ -74,11 +85,15 @@ class _Schema:
 
 @dataclass(frozen=True, slots=True)
 class _Decoder:
-    """Unpacks one cluster of one field; ``columns`` go from the outermost offsets to the values."""
+    """Unpacks one cluster of one field; ``columns`` go from the outermost offsets to the values.
+
+    ``paged`` are all columns that may have the pages.
+    """
 
     ntuple: Any
     branch: Branch
     columns: tuple[int, ...]
+    paged: tuple[int, ...]
     counting: bool = False
 
     def __call__(self, number: int, _start: int, _stop: int) -> Column:
@@ -97,7 +112,7 @@ class _Decoder:
         import xxhash
 
         links = self.ntuple.page_link_list[number]
-        for page in (page for column in self.columns for page in links[column].pages if page.has_checksum):
+        for page in (page for column in self.paged for page in links[column].pages if page.has_checksum):
             start, size = page.locator.offset, page.locator.num_bytes
             data = bytes(self.ntuple.file.source.chunk(start, start + size + 8).raw_data)
             if xxhash.xxh3_64_intdigest(data[:-8]) != int.from_bytes(data[-8:], "little"):
@@ -107,7 +122,7 @@ class _Decoder:
         """Count the bytes of each cluster."""
         return np.asarray(
             [
-                sum(8.0 * page.num_elements for column in self.columns for page in links[column].pages)
+                sum(8.0 * page.num_elements for column in self.paged for page in links[column].pages)
                 for links in self.ntuple.page_link_list
             ]
         )
@@ -131,7 +146,8 @@ def open_rntuple(file: Any, key: str, path: str) -> tuple[TreeInfo, TreeReader]:
                 refused.append((schema.fields[number].field_name, found))
             continue
         counting = _CARDINALITY.match(schema.fields[number].type_name) is not None
-        decoder = _Decoder(ntuple, found, _columns(schema, number, found.shape, found.jagged), counting)
+        columns = _columns(schema, number, found.shape, found.jagged)
+        decoder = _Decoder(ntuple, found, columns, schema.all_of(columns), counting)
         reader.readers[found.name] = BranchReader(found, decoder, edges, decoder.unpacked())
     title = str(ntuple.ntuple.header.ntuple_description or "")
     return TreeInfo(path, "RNTuple", entries, title, reader.branches, tuple(refused)), reader

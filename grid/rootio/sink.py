@@ -217,9 +217,7 @@ class Sink:
     ) -> bytes:
         """Return the key of a record at `place` that no directory lists; its length depends on the names alone."""
         length = key_length(*names, big=True)
-        return Key(
-            length + packed, unpacked, self._date, length, 1, place, parent, *names, big=True
-        ).encode()
+        return Key(length + packed, unpacked, self._date, length, 1, place, parent, *names, big=True).encode()
 
     @property
     def out(self) -> OutFile:

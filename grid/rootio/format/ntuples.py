@@ -165,7 +165,9 @@ class TypeNote:
     def encode(self) -> bytes:
         """Return its record."""
         size = struct.pack("<I", len(self.content))
-        return record(struct.pack("<II", self.content_id, self.version) + string(self.name) + size + self.content)
+        return record(
+            struct.pack("<II", self.content_id, self.version) + string(self.name) + size + self.content
+        )
 
 
 @dataclass(slots=True)
@@ -182,6 +184,11 @@ class Schema:
     def sizes(self) -> tuple[int, int, int, int]:
         """How many fields, columns, aliases and notes there are."""
         return len(self.fields), len(self.columns), len(self.aliases), len(self.notes)
+
+    @property
+    def top(self) -> set[str]:
+        """The names of the fields that no other field holds."""
+        return {one.name for number, one in enumerate(self.fields) if one.parent == number}
 
     def read(self, data: Envelope, end: int) -> None:
         """Append a description that ends at `end`."""

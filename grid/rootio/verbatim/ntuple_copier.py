@@ -37,7 +37,7 @@ _BLOB: Final = (b"RBlob", b"", b"")
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one input adds: its lists of pages (positions as in the output) with a mark of each page, and its columns."""
+    """What one input adds: lists of pages (positions as in the output) with a mark of each page, and its columns."""
 
     lists: list[PageList]
     marks: list[NDArray[np.uint64]]
@@ -99,8 +99,7 @@ class NTupleCopier:
 
     def fields(self, path: str) -> set[str]:
         """Return the names of an RNTuple's top fields."""
-        fields = self._merged[path].schema.schema.fields
-        return {one.name for number, one in enumerate(fields) if one.parent == number}
+        return self._merged[path].schema.schema.top
 
     def add(
         self, source: Input, paths: Collection[str], progress: Callable[[int], None] | None = None
@@ -148,7 +147,7 @@ class NTupleCopier:
                 numbers = pages.numbers(part)
                 part.offsets = copied.offsets[numbers]
                 marks.append(copied.marks[numbers])
-            late = np.array([column.deferred for column in one.schema.columns], np.bool_)
+            late = np.arange(len(one.schema.columns)) >= one.known[1]
             into.parts.append(_Part(mine, marks, mapping, late, one.where))
             into.entries += one.entries
             into.version = max(into.version, one.anchor.version)
@@ -176,7 +175,10 @@ class NTupleCopier:
         """
         try:
             with Input(path) as source:
-                found = [(into, read_ntuple(source.image, source.ntuples[name])) for name, into in self._merged.items()]
+                found = [
+                    (into, read_ntuple(source.image, source.ntuples[name]))
+                    for name, into in self._merged.items()
+                ]
                 lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
                 together = [
                     (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
@@ -187,9 +189,15 @@ class NTupleCopier:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
         for (into, one), mine in zip(found, lists, strict=True):
             marks = [checked.marks[pages.numbers(part)] for part in mine]
-            same = one.schema == into.schema.schema and one.entries == into.entries and one.known == into.schema.known
+            same = (
+                one.schema == into.schema.schema
+                and one.entries == into.entries
+                and one.known == into.schema.known
+            )
             if not same or not _same(mine, into.lists) or not _same_marks(marks, into.marks):
-                raise ClosureError("its fields don't have the pages of the inputs, in their order", where=one.where)
+                raise ClosureError(
+                    "its fields don't have the pages of the inputs, in their order", where=one.where
+                )
         if checked.adler != adler:
             raise ClosureError("it reads back differently each time", where=str(path))
 
@@ -218,7 +226,9 @@ class NTupleCopier:
             rearranger.begin()
             for pages, marks in zip(part.lists, part.marks, strict=True):
                 made = rearranger.add(pages, mapping, part.late, part.where)
-                by_place = dict(zip(pages.offsets.tolist(), marks.tolist(), strict=True)) | self._marks_of_zeros
+                by_place = (
+                    dict(zip(pages.offsets.tolist(), marks.tolist(), strict=True)) | self._marks_of_zeros
+                )
                 merged.lists.append(made)
                 merged.marks.append(np.array([by_place[at] for at in made.offsets.tolist()], np.uint64))
                 data = made.encode(merged.first.header.checksum)

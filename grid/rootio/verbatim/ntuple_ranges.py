@@ -99,7 +99,9 @@ class Rearranger:
         """Begin with the next input."""
         self._mine[:] = 0
 
-    def add(self, pages: PageList, mapping: NDArray[np.int64], late: NDArray[np.bool_], where: str) -> PageList:
+    def add(
+        self, pages: PageList, mapping: NDArray[np.int64], late: NDArray[np.bool_], where: str
+    ) -> PageList:
         """Return a group's list for the merged RNTuple, positions unchanged.
 
         Parameters
@@ -109,7 +111,7 @@ class Rearranger:
         mapping
             The input's column for each one of the merged RNTuple, or -1.
         late
-            Whether each column of the input begins late.
+            Whether each column of the input was added late.
         where
             The input, for errors.
 

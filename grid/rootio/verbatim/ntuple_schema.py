@@ -46,7 +46,9 @@ class Layout:
             If representations differ in their columns, or fields have roles that are not known.
         """
         if bad := [one.name for one in schema.fields if one.role > _LAST_ROLE]:
-            raise UnsupportedContent(f"the field {bad[0]} has a structure that is not known here", where=where)
+            raise UnsupportedContent(
+                f"the field {bad[0]} has a structure that is not known here", where=where
+            )
         repeats = _repeats(schema, where)
         slots: dict[tuple[int, int], int] = {}
         numbers, each = [], []
@@ -165,10 +167,9 @@ class MergedSchema:
         numbers = {path: number for number, path in enumerate(mine)}
         if len(numbers) < len(mine) or len(set(theirs)) < len(theirs):
             raise CorruptFile("two of its fields have the same name", where=other.where)
-        differences = [
-            f"{path} is missing" for path in mine[: self.known[0]] if path not in set(theirs)
-        ]
-        found, added = [], []
+        differences = [f"{path} is missing" for path in mine[: self.known[0]] if path not in set(theirs)]
+        found: list[int] = []
+        added: list[tuple[Field, int, str]] = []
         for number, (path, one) in enumerate(zip(theirs, other.schema.fields, strict=True)):
             source = theirs[one.source] if one.projected else ""
             if path in numbers and numbers[path] < len(mine):
@@ -293,12 +294,11 @@ def _refuse_unknown(one: NTuple) -> None:
     """Refuse what would be lost."""
     if one.footer.attributes:
         raise UnsupportedContent(
-            f"it has {one.footer.attributes} linked attribute sets, which can't be carried yet", where=one.where
+            f"it has {one.footer.attributes} linked attribute sets, which can't be carried yet",
+            where=one.where,
         )
     if one.schema.unknown:
-        raise UnsupportedContent(
-            f"it holds what is not known here: {one.schema.unknown[0]}", where=one.where
-        )
+        raise UnsupportedContent(f"it holds what is not known here: {one.schema.unknown[0]}", where=one.where)
     if any(column.deferred for column in one.schema.columns[: one.known[1]]):
         raise UnsupportedContent("its header has columns that begin late", where=one.where)
     _sound_aliases(one)
