@@ -166,13 +166,14 @@ class NTupleMerge:
 
 
 def fields_of_all(sources: Sequence[Path], paths: list[str]) -> dict[str, set[str]]:
-    """Return the top fields that RNTuples of all inputs have, by path; they must be there."""
+    """Return the top fields that the RNTuples of all inputs have from their first entry on, by path."""
     found: dict[str, set[str]] = {}
     for path in sources:
         with Input(path) as source:
             _check_kinds(source, paths, str(sources[0]))
             for name in paths:
-                mine = read_ntuple(source.image, source.ntuples[name]).schema.top
+                schema = read_ntuple(source.image, source.ntuples[name]).schema
+                mine = schema.top - schema.deferred
                 found[name] = found.get(name, mine) & mine
     return found
 

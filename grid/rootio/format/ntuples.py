@@ -190,6 +190,16 @@ class Schema:
         """The names of the fields that no other field holds."""
         return {one.name for number, one in enumerate(self.fields) if one.parent == number}
 
+    @property
+    def deferred(self) -> set[str]:
+        """The names of those of them in which a column begins late."""
+        found = set()
+        for number in {column.field for column in self.columns if column.deferred}:
+            while self.fields[number].parent != number:
+                number = self.fields[number].parent  # noqa: PLW2901
+            found.add(self.fields[number].name)
+        return found
+
     def read(self, data: Envelope, end: int) -> None:
         """Append a description that ends at `end`."""
         self.fields += [self._field(data, one) for one in data.frames(data.frame())]

@@ -1,4 +1,4 @@
-"""RNTuples that ROOT writes, run in a process of its own: ``python ntuple_maker.py FOLDER``; and what ROOT reads of them.
+"""RNTuples that ROOT writes: ``python ntuple_maker.py FOLDER``; and what ROOT reads of them.
 
 ``python ntuple_maker.py --show FOLDER NAME ...`` writes what ROOT reads of each file into ``NAME.shown``.
 """
@@ -67,7 +67,8 @@ void write(const std::string &path, const Way &way) {
    using std::vector, std::string;
    auto model = ROOT::RNTupleModel::Create();
    auto px = std::make_unique<ROOT::RField<float>>("px");
-   px->SetColumnRepresentatives({{way.split ? ROOT::ENTupleColumnType::kSplitReal32 : ROOT::ENTupleColumnType::kReal32}});
+   using Type = ROOT::ENTupleColumnType;
+   px->SetColumnRepresentatives({{way.split ? Type::kSplitReal32 : Type::kReal32}});
    if (!way.reversed) { model->MakeField<std::uint64_t>("event"); model->AddField(std::move(px)); }
    if (way.extra == "retyped") model->MakeField<std::int32_t>("changed");
    if (way.extra == "typed") model->MakeField<std::int64_t>("changed");
@@ -93,16 +94,23 @@ void write(const std::string &path, const Way &way) {
    options.SetEnablePageChecksums(way.checksums);
    options.SetEnableSamePageMerging(way.checksums);
    auto writer = ROOT::RNTupleWriter::Recreate(std::move(model), "Events", path, options);
-   if (way.late == 0) { auto updater = writer->CreateModelUpdater(); updater->BeginUpdate(); add_late(*updater); updater->CommitUpdate(); }
+   auto extend = [&writer] {
+      auto updater = writer->CreateModelUpdater();
+      updater->BeginUpdate();
+      add_late(*updater);
+      updater->CommitUpdate();
+   };
+   if (way.late == 0) extend();
    auto entry = writer->CreateEntry();
    for (int i = 0; i < way.entries; ++i) {
       if (i && i == way.late) {
-         auto updater = writer->CreateModelUpdater(); updater->BeginUpdate(); add_late(*updater); updater->CommitUpdate();
+         extend();
          entry = writer->CreateEntry();
       }
       fill(*entry, way.first + i, way.late >= 0 && i >= way.late);
       writer->Fill(*entry);
-      if (way.cluster && i % way.cluster == way.cluster - 1) writer->CommitCluster(way.group && i % way.group == way.group - 1);
+      if (way.cluster && i % way.cluster == way.cluster - 1)
+         writer->CommitCluster(way.group && i % way.group == way.group - 1);
    }
 }
 
