@@ -236,9 +236,23 @@ class _Merge:
         return replace(part, branches=tuple(branch for branch in part.branches if branch.name in common))
 
     def _carry_side(self, info: TreeInfo, where: str) -> Carried:
+        if info.kind == "RNTuple" and self.options.format is None:
+            return self._leave_out(info, where)
         parts = carry([info], where=where, on_refused=self.options.on_refused, format=self.options.format)
         self._drop(parts)
         return parts[0]
+
+    def _leave_out(self, info: TreeInfo, where: str) -> Carried:
+        """Refuse an RNTuple that holds no events, unless it may be dropped."""
+        why = "an RNTuple that holds no events can't be carried yet"
+        if self.options.on_refused == "refuse":
+            raise UnsupportedContent(
+                why,
+                where=f"{where}: {info.path}",
+                todo='say on_refused="drop" (--drop-refused) to leave it out, or format="ttree" (--format ttree)',
+            )
+        self.dropped[info.path, ""] = why
+        return Carried(info.path, info.title, ())
 
     def _drop(self, parts: Sequence[Carried]) -> None:
         self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})

@@ -46,9 +46,9 @@ class MergeOptions:
     compression
         As a ``Sink`` spells it; ``None``: the first input's.
     format
-        ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` refuses them.
+        ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` copies their pages.
     verify
-        ``"copied"``: baskets are copied as they are, and their structure is tested; ``"sealed"``: so are the checksums
+        ``"copied"``: baskets and pages are copied as they are, and their structure is tested; ``"sealed"``: so are the checksums
         that need no unpacking; ``"proven"``: everything is unpacked, and what was written is held against it.
     memory_bytes
         About the size of what is unpacked at once.
