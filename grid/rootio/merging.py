@@ -48,8 +48,8 @@ class MergeOptions:
     format
         ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` copies their pages.
     verify
-        ``"copied"``: baskets and pages are copied as they are, and their structure is tested; ``"sealed"``: so are the checksums
-        that need no unpacking; ``"proven"``: everything is unpacked, and what was written is held against it.
+        ``"copied"``: baskets and pages are copied as they are, and their structure is tested; ``"sealed"``: so are the
+        checksums that need no unpacking; ``"proven"``: everything is unpacked, and what was written is held against it.
     memory_bytes
         About the size of what is unpacked at once.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
+import numpy as np
 import pytest
 import uproot
 from hypothesis import given, settings
@@ -20,7 +21,10 @@ from grid.rootio.format.ntuples import Anchor, Footer
 from grid.rootio.image import Image
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.ntuple import read_ntuple
+from grid.rootio.sink import Sink
 from grid.rootio.structure import read_skeleton
+from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
 from sitecfg.errors import CorruptFile, GridError, SchemaMismatch, UnsupportedContent
 from tests.grid.rootio.fuzz_table import ntuple
@@ -112,6 +116,7 @@ ALIKE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.judge
 @needs_root
 def test_root_reads_what_it_wrote_and_hadd_takes_it(made: Path, tmp_path: Path) -> None:
@@ -147,7 +152,7 @@ def test_root_reads_what_it_wrote_and_hadd_takes_it(made: Path, tmp_path: Path) 
 
 @pytest.mark.judge
 @needs_root
-@pytest.mark.parametrize("depth", ["copied", "proven"])
+@pytest.mark.parametrize("depth", ["copied", pytest.param("proven", marks=pytest.mark.slow)])
 def test_uproot_reads_what_root_wrote(made: Path, tmp_path: Path, depth: str) -> None:
     names = [
         "event",
@@ -364,6 +369,58 @@ def test_pages_that_lie_elsewhere_or_are_others_are_found(small: Path, tmp_path:
         else:
             merged([source], out)
             out.unlink()
+
+
+def test_a_large_locator_says_the_same(small: Path, tmp_path: Path) -> None:
+    found = opened(small)
+    (group,) = found.footer.groups
+    plain = struct.pack("<iq", group.size, group.offset)
+    large = struct.pack("<iqq", -(1 << 24 | 20), group.size, group.offset)
+    footer = bytearray(found.footer.encode(found.header.checksum, b"")[8:-8])
+    at = footer.index(plain)
+    footer[at : at + len(plain)] = large
+    for back in (28 + 8, 28 + 8 + 12):  # the record of the group, and the list of these
+        (size,) = struct.unpack_from("<q", footer, at - back)
+        struct.pack_into("<q", footer, at - back, size + (8 if size > 0 else -8))
+    source = rebuilt(small, tmp_path / "large.root", footer=envelope(FOOTER, bytes(footer)))
+    merged([source, small], tmp_path / "out.root")
+    same(arrays(tmp_path / "out.root"), joined([small, small]))
+
+
+def test_files_of_any_size_are_written(real_data: Path, tmp_path: Path) -> None:
+    with Sink(tmp_path / "out.root", big_from=300) as sink:
+        copier = NTupleCopier(sink, sealed=True)
+        for _ in range(2):
+            with Input(real_data / REAL[1]) as source:
+                copier.add(source, ["Events"])
+        copier.finish()
+        copier.check(tmp_path / "out.root", int(sink.close().adler32, 16))
+    same(arrays(tmp_path / "out.root"), joined([real_data / REAL[1]] * 2))
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_ntuples_in_directories_are_merged_each_by_its_path(tmp_path: Path, depth: str) -> None:
+    for name, first in (("a", 0), ("b", 400)):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            event = np.arange(first, first + 400)
+            file.mkrntuple("deep/down/Events", {"run": np.ones(400, "u4"), "event": event})
+            file.mkrntuple("More", {"x": event * 1.5})
+    sources, out = [tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root"
+    both = ("deep/down/Events", "More")
+    report = merged(sources, out, depth, event_trees=both, identity=("event",))
+    assert report.output.trees == dict.fromkeys(both, 800)
+    with uproot.open(out) as file:
+        assert file["More"]["x"].array().tolist() == (np.arange(800) * 1.5).tolist()
+        assert file["deep/down/Events"]["event"].array().tolist() == list(range(800))
+    verify(out)
+    out.unlink()
+    with pytest.raises(UnsupportedContent, match="RNTuple that holds no events") as caught:
+        merged(sources, out, depth, event_trees=both[:1], identity=("event",))
+    assert caught.value.where == f"{sources[0]}: More"
+    assert not out.exists()
+    report = merged(sources, out, depth, event_trees=both[:1], identity=("event",), on_refused="drop")
+    assert [(path, name) for path, name, _ in report.dropped_branches] == [("More", "")]
+    assert report.output.trees == {"deep/down/Events": 800}
 
 
 def test_a_tree_is_no_ntuple(small: Path, tmp_path: Path) -> None:
