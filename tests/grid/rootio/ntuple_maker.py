@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import ROOT
 
@@ -145,7 +146,7 @@ void show(const std::string &path, const std::string &out) {
 }
 """
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "next": {"first": 300, "cluster": 70},
     "groups": {"first": 1000, "cluster": 50, "group": 100},

@@ -321,14 +321,15 @@ def test_what_is_not_known_is_refused_by_name(small: Path, tmp_path: Path) -> No
     empty = rebuilt(small, tmp_path / "empty.root", footer=footer_with(small, listed([])))
     assert merged([small, empty], out).output.events == 800
     out.unlink()
-    for words, source in {
+    cases: dict[str, dict[str, Any]] = {
         "1 linked attribute sets": {"footer": footer_with(small, listed([b"\x08" + bytes(7)]))},
         "the end of the footer": {"footer": footer_with(small, listed([]) + bytes(8))},
         "features of RNTuple that are not known": {"footer": footer_with(small, b"", 1)},
         "before version 1": {"anchor": lambda one: Anchor((0, 3, 0, 0), one.header, one.footer, one.largest)},
         "epoch 2": {"anchor": lambda one: Anchor((2, 0, 0, 0), one.header, one.footer, one.largest)},
         "larger than a key may be": {"anchor": lambda one: Anchor(one.version, one.header, one.footer, 100)},
-    }.items():
+    }
+    for words, source in cases.items():
         bad = rebuilt(small, tmp_path / "bad.root", **source)
         with pytest.raises(UnsupportedContent, match=words) as caught:
             merged([bad], out)
