@@ -50,9 +50,7 @@ SPLIT: Final = {
     ("nano", "lz4:4"): GB,
     ("raw", "zstd:5"): GB,
     ("nano", "zstd:5"): GB,
-    ("raw ntuple", "zstd:5"): GB,
 }
-REFUSED: Final = pytest.mark.xfail(reason="an RNTuple can't be written yet", raises=AssertionError)
 FILES: Final = 8 if FULL else 2
 INPUTS: Final = (1, 10, 100) if FULL else (1, 2)
 BRANCHES: Final = (10, 100, 1500, 5000) if FULL else (10,)
@@ -78,10 +76,7 @@ LOOKED_AT: Final = {"raw": "Hit_time", "nano": "GenPart_pt", "objects": "tracks.
 
 def chosen(sizes: dict[tuple[str, str], int]) -> list[Any]:
     """Return kinds and codecs to measure with; in tests the first only."""
-    return [
-        pytest.param(*one, marks=[REFUSED] if "ntuple" in one[0] else [], id=" ".join(one))
-        for one in (sizes if FULL else [*sizes][:1])
-    ]
+    return [pytest.param(*one, id=" ".join(one)) for one in (sizes if FULL else [*sizes][:1])]
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +203,6 @@ def test_split_into_4_streams(
 
     names = ["Snapshot", "CopyTree", "CloneTree", "uproot"] if FULL else ["CopyTree", "uproot"]
     ways: Ways = {"ours": mine, **{name: partial(peer, name) for name in names}, "codecs alone": packing}
-    if kind.endswith("ntuple"):
-        ways = {name: ways[name] for name in ("ours", "Snapshot")}
     against = [way for way in ways if way != "ours"]
     race(benchmark, ways, [source], tmp_path, check, rounds=ROUNDS, against=against)
 

@@ -31,7 +31,10 @@ Compression = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", help="'ttree' writes TTrees for RNTuple inputs, which are refused without."),
+    typer.Option(
+        "--format",
+        help="'ttree' writes TTrees for RNTuple inputs; a merge copies them without, a split refuses.",
+    ),
 ]
 OnRefused = Annotated[
     bool, typer.Option("--drop-refused", help="Leave out (and record) branches that can't be carried.")

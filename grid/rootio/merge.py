@@ -1,6 +1,6 @@
 """Merge files of one schema into one: all events in the order of the inputs, each value unchanged.
 
-Baskets are copied as they are wherever the trees' descriptions allow it, else unpacked and packed again. Inputs are
+Baskets and pages are copied as they are wherever the descriptions allow it, else unpacked and packed again. Inputs are
 read one after the other in chunks of bounded size. What was written is then read again, from the file, and held
 against what was read.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from grid.rootio.merging import (
     said_by_inputs,
     same_table,
 )
+from grid.rootio.ntuplemerge import NTupleMerge, fields_of_all
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.proof import Expected, Proven, prove
@@ -41,7 +43,9 @@ from grid.rootio.source import open_source
 from grid.rootio.tally import Tally, content_hashes
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
+from kernels.adler import hex8
 from sitecfg.errors import (
     CorruptFile,
     MissingIdentity,
@@ -104,15 +108,17 @@ def merge(
         raise UsageError("there is nothing to merge", todo="name at least one file")
     paths, options = [Path(source) for source in sources], options or MergeOptions()
     _check(options)
+    ways: list[Callable[[], MergeReport]] = []
     if options.compression is None and options.format is None:
+        if options.verify != "proven":
+            ways.append(lambda: NTupleMerge(paths, out, options, progress).run(record or {}))
+        ways.append(lambda: CopyMerge(paths, out, options, progress).run(record or {}))
+        ways.append(lambda: _Merge(paths, out, options, progress, copying=True).run(record or {}))
+    for way in ways:
         try:
-            return CopyMerge(paths, out, options, progress).run(record or {})
+            return way()
         except CantCopy:
-            pass  # then it is unpacked; if that can't be done either, it says why
-        try:
-            return _Merge(paths, out, options, progress, copying=True).run(record or {})
-        except CantCopy:
-            pass
+            continue  # then it is unpacked; if that can't be done either, it says why
     return _Merge(paths, out, options, progress, copying=False).run(record or {})
 
 
@@ -154,6 +160,8 @@ class _Merge:
         self.records: list[dict[str, Any]] = []
         self.started = 0
         self.dropped: dict[tuple[str, str], str] = {}
+        #: The top fields that all inputs have, by path, if the events are in RNTuples that are copied.
+        self.common: dict[str, set[str]] = {}
         #: Branches that are copied, but whose values nobody here can read.
         self.unread = False
         self.notes: list[str] = []
@@ -169,7 +177,7 @@ class _Merge:
             sink = stack.enter_context(Sink(self.out, compression=compression, seed=self._seed()))
             stack.push(self._remove_on_error)
             self.side = SideTrees(sink, self.options, self._carry_side)
-            copier = Copier(sink, depth="sealed") if self.copying else None
+            copier = self._copier(sink) if self.copying else None
             if copier is None:
                 for part in self.events:
                     self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
@@ -182,11 +190,20 @@ class _Merge:
                 self.notes += copier.notes
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
-            written = sink.close() if copier is None else sink.close(lambda path: copier.check(path).sums)
+            written = (
+                sink.close(lambda path: copier.check(path).sums)
+                if isinstance(copier, Copier)
+                else sink.close()
+            )
+            if isinstance(copier, NTupleCopier):
+                copier.check(self.out, int(written.adler32, 16))
             self.started = len(self.sources)
             found = self._prove(record)
             self._tell(1, 1)
         return self._report(written, found, duplicates)
+
+    def _copier(self, sink: Sink) -> Copier | NTupleCopier:
+        return NTupleCopier(sink, sealed=True) if self.common else Copier(sink, depth="sealed")
 
     def _tell(self, done: int, entries: int) -> None:
         """Report events done of the input, or the proof, that was started last."""
@@ -205,20 +222,42 @@ class _Merge:
     def _carry(self, infos: Sequence[TreeInfo], where: str) -> list[Carried]:
         """Choose the branches of event trees that are read, and written unless they are copied."""
         if self.copying:
-            if any(info.kind != "TTree" for info in infos):
+            if len({info.kind for info in infos}) > 1:
                 raise CantCopy
-            parts = carry(infos, where=where, on_refused="drop")
+            parts = carry(infos, where=where, on_refused="drop", format="ttree")
             self.unread |= any(part.dropped for part in parts)
-            return parts
+            return [self._readable(part) for part in parts]
         choose = partial(carry, where=where, on_refused=self.options.on_refused, format=self.options.format)
         parts = choose(infos)
         self._drop(parts)
         return parts
 
+    def _readable(self, part: Carried) -> Carried:
+        """Leave out the fields that only some inputs have: they are copied, not read."""
+        common = self.common.get(part.path)
+        if common is None or common >= set(part.names):
+            return part
+        self.unread = True
+        return replace(part, branches=tuple(branch for branch in part.branches if branch.name in common))
+
     def _carry_side(self, info: TreeInfo, where: str) -> Carried:
+        if info.kind == "RNTuple" and self.options.format is None:
+            return self._leave_out(info, where)
         parts = carry([info], where=where, on_refused=self.options.on_refused, format=self.options.format)
         self._drop(parts)
         return parts[0]
+
+    def _leave_out(self, info: TreeInfo, where: str) -> Carried:
+        """Refuse an RNTuple that holds no events, unless it may be dropped."""
+        why = "an RNTuple that holds no events can't be carried yet"
+        if self.options.on_refused == "refuse":
+            raise UnsupportedContent(
+                why,
+                where=f"{where}: {info.path}",
+                todo='say on_refused="drop" (--drop-refused) to leave it out, or format="ttree" (--format ttree)',
+            )
+        self.dropped[info.path, ""] = why
+        return Carried(info.path, info.title, ())
 
     def _drop(self, parts: Sequence[Carried]) -> None:
         self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
@@ -226,6 +265,8 @@ class _Merge:
     def _begin(self, source: Source) -> None:
         """Let the first input decide on event trees, branches and identity."""
         infos = find_event_trees(source, self.options.event_trees, self.options.identity or DEFAULT_IDENTITY)
+        if self.copying and all(info.kind == "RNTuple" for info in infos):
+            self.common = fields_of_all(self.sources, [info.path for info in infos])
         self.events = self._carry(infos, source.url)
         if self.options.schema == "backfill":
             self.events = self._unite()
@@ -257,7 +298,7 @@ class _Merge:
                 continue
         return None
 
-    def _add(self, source: Source, sums: Checksums, copier: Copier | None) -> None:
+    def _add(self, source: Source, sums: Checksums, copier: Copier | NTupleCopier | None) -> None:
         """Append the events of an input, and what is new in its other trees."""
         carried = self._same_schema(source)
         self._same_table(source)
@@ -284,16 +325,22 @@ class _Merge:
             )
         )
 
-    def _copy(self, path: Path, sums: Checksums, copier: Copier) -> None:
-        """Copy the baskets of an input's event trees."""
+    def _copy(self, path: Path, sums: Checksums, copier: Copier | NTupleCopier) -> None:
+        """Copy the baskets or pages of an input's event trees."""
         if self.unread:
             verify(path)  # what can't be read as values must at least unpack
         with Input(path) as source:
             try:
-                added = copier.add(source, [part.path for part in self.events])
+                paths = [part.path for part in self.events]
+                if isinstance(copier, NTupleCopier):
+                    same = hex8(copier.add(source, paths)) == sums.adler32
+                else:
+                    same = copier.add(source, paths).sums == sums
             except (SchemaMismatch, UnsupportedContent) as error:
+                if self.common:
+                    raise
                 raise CantCopy from error
-            if added.sums != sums:
+            if not same:
                 raise CorruptFile("it changed while it was read", where=str(path))
 
     def _same_schema(self, source: Source) -> list[Carried]:

@@ -56,10 +56,10 @@ class MergeOptions:
     compression
         As a ``Sink`` spells it; ``None``: the first input's.
     format
-        ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` refuses them.
+        ``"ttree"`` writes a TTree for RNTuple inputs too; ``None`` copies their pages.
     verify
-        ``"copied"``: baskets are copied as they are, and their structure is tested; ``"sealed"``: so are the checksums
-        that need no unpacking, and events are told apart if they have an identity; ``"proven"``: everything is
+        ``"copied"``: baskets and pages are copied as they are, and their structure is tested; ``"sealed"``: so are the
+        checksums that need no unpacking, and events with an identity are told apart; ``"proven"``: everything is
         unpacked once and tested, and events without an identity are told apart by what they hold. What was written is
         read again, and each basket held against the one that was read.
     schema

@@ -14,6 +14,8 @@ from grid.rootio.readers import BranchReader, TreeReader
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from grid.rootio.source import TreeInfo
@@ -43,9 +45,17 @@ class _Schema:
         for number, record in enumerate(self.fields):
             if record.parent_field_id != number:
                 self.children[record.parent_field_id].append(number)
+        #: The columns that hold the same as a column, encoded otherwise, and itself.
+        self.same: dict[int, list[int]] = {}
         self.columns: dict[int, list[int]] = defaultdict(list)
+        places: dict[tuple[int, int], int] = defaultdict(int)
         for number, column in enumerate(ntuple.column_records):
-            self.columns[column.field_id].append(number)
+            if column.repr_idx == 0:
+                self.columns[column.field_id].append(number)
+                self.same[number] = []
+            place = places[column.field_id, column.repr_idx]
+            places[column.field_id, column.repr_idx] += 1
+            self.same[self.columns[column.field_id][place]].append(number)
         self.top = [number for number, record in enumerate(self.fields) if record.parent_field_id == number]
         self.counters = {
             self.fields[number].source_field_id: self.fields[number].field_name
@@ -74,16 +84,20 @@ class _Schema:
 
 @dataclass(frozen=True, slots=True)
 class _Decoder:
-    """Unpacks one cluster of one field; ``columns`` go from the outermost offsets to the values."""
+    """Unpacks one cluster of one field; ``columns`` go from the outermost offsets to the values.
+
+    Each stands with those that encode the same otherwise; a cluster has the pages of one of them.
+    """
 
     ntuple: Any
     branch: Branch
-    columns: tuple[int, ...]
+    columns: tuple[tuple[int, ...], ...]
     counting: bool = False
 
     def __call__(self, number: int, _start: int, _stop: int) -> Column:
-        self._test(number)
-        arrays = [self.ntuple.read_cluster_range(column, number, number + 1) for column in self.columns]
+        columns = self._paged(number)
+        self._test(number, columns)
+        arrays = [self.ntuple.read_cluster_range(column, number, number + 1) for column in columns]
         if self.counting:
             return Column(np.diff(arrays[0]).astype(self.branch.dtype))
         offsets = tuple(np.asarray(array, dtype=np.int64) for array in arrays[:-1])
@@ -92,12 +106,17 @@ class _Decoder:
         values = values.view(self.branch.dtype) if same_size else values.astype(self.branch.dtype)
         return Column(values.reshape(-1, *self.branch.shape), offsets)
 
-    def _test(self, number: int) -> None:
+    def _paged(self, number: int) -> list[int]:
+        """Return the columns that have pages in a cluster; uproot takes others where a field has several columns."""
+        links = self.ntuple.page_link_list[number]
+        return [next((one for one in same if not links[one].suppressed), same[0]) for same in self.columns]
+
+    def _test(self, number: int, columns: Sequence[int]) -> None:
         """Hold each page of a cluster that has a checksum against it; uproot doesn't."""
         import xxhash
 
         links = self.ntuple.page_link_list[number]
-        for page in (page for column in self.columns for page in links[column].pages if page.has_checksum):
+        for page in (page for column in columns for page in links[column].pages if page.has_checksum):
             start, size = page.locator.offset, page.locator.num_bytes
             data = bytes(self.ntuple.file.source.chunk(start, start + size + 8).raw_data)
             if xxhash.xxh3_64_intdigest(data[:-8]) != int.from_bytes(data[-8:], "little"):
@@ -107,8 +126,8 @@ class _Decoder:
         """Count the bytes of each cluster."""
         return np.asarray(
             [
-                sum(8.0 * page.num_elements for column in self.columns for page in links[column].pages)
-                for links in self.ntuple.page_link_list
+                sum(8.0 * page.num_elements for column in self._paged(number) for page in links[column].pages)
+                for number, links in enumerate(self.ntuple.page_link_list)
             ]
         )
 
@@ -131,7 +150,8 @@ def open_rntuple(file: Any, key: str, path: str) -> tuple[TreeInfo, TreeReader]:
                 refused.append((schema.fields[number].field_name, found))
             continue
         counting = _CARDINALITY.match(schema.fields[number].type_name) is not None
-        decoder = _Decoder(ntuple, found, _columns(schema, number, found.shape, found.jagged), counting)
+        columns = [tuple(schema.same[one]) for one in _columns(schema, number, found.shape, found.jagged)]
+        decoder = _Decoder(ntuple, found, tuple(columns), counting)
         reader.readers[found.name] = BranchReader(found, decoder, edges, decoder.unpacked())
     title = str(ntuple.ntuple.header.ntuple_description or "")
     return TreeInfo(path, "RNTuple", entries, title, reader.branches, tuple(refused)), reader

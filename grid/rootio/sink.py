@@ -212,6 +212,13 @@ class Sink:
             raise UnsupportedContent("its name and title are too long for a key", where=name[:100])
         return SinkObject(directory, names, _untold)
 
+    def key(
+        self, names: tuple[bytes, bytes, bytes], place: int, packed: int, unpacked: int, parent: int
+    ) -> bytes:
+        """Return the key of a record at `place` that no directory lists; its length depends on the names alone."""
+        length = key_length(*names, big=True)
+        return Key(length + packed, unpacked, self._date, length, 1, place, parent, *names, big=True).encode()
+
     @property
     def out(self) -> OutFile:
         """The file itself, for what is copied into it as it is."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Input"]
 
 _TREES = frozenset({"TTree", "TNtuple", "TNtupleD"})
+_NTUPLES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
 _REFERENCED = 1 << 4
 
 
@@ -44,6 +45,7 @@ class Input:
         self.skeleton = read_skeleton(self.image)
         newest = self.skeleton.newest()
         self.trees = {name: entry for name, entry in newest.items() if entry.class_name in _TREES}
+        self.ntuples = {name: entry for name, entry in newest.items() if entry.class_name in _NTUPLES}
         #: What is neither tree nor directory nor our own record: path and class.
         self.others = tuple(
             (name, entry.class_name)

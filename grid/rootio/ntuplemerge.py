@@ -1,0 +1,205 @@
+"""Merge RNTuples without unpacking their events: structure and checksums are tested, values are not looked at."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from grid.rootio.checksums import checksum_file
+from grid.rootio.duplicates import Duplicates
+from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees
+from grid.rootio.format.blocks import Compression
+from grid.rootio.merging import (
+    CantCopy,
+    MergeInput,
+    MergeReport,
+    not_looked_at,
+    said_by_inputs,
+    same_table,
+)
+from grid.rootio.ntuple import read_ntuple
+from grid.rootio.output import Output
+from grid.rootio.sink import Sink
+from grid.rootio.source import open_source
+from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verbatim.ntuple_copier import NTupleCopier
+from kernels.adler import hex8
+from sitecfg.errors import CorruptFile, SchemaMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from grid.rootio.checksums import Checksums
+    from grid.rootio.merging import MergeOptions
+
+__all__ = ["NTupleMerge", "fields_of_all"]
+
+
+class NTupleMerge:
+    """One merge that copies pages as they are. Raises :class:`CantCopy` where the events are not in RNTuples alone."""
+
+    def __init__(
+        self,
+        sources: list[Path],
+        out: Path,
+        options: MergeOptions,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.sources, self.out, self.options, self.progress = sources, out, options, progress
+        self.events: list[str] = []
+        self.inputs: list[MergeInput] = []
+        self.records: list[dict[str, Any]] = []
+        self.dropped: dict[tuple[str, str], str] = {}
+        self.done = 0
+        self.size = sum(path.stat().st_size for path in sources if path.exists())
+
+    def run(self, given: Mapping[str, Any]) -> MergeReport:
+        """Copy everything, then write what the output says of itself."""
+        with Input(self.sources[0]) as first:
+            self._begin(first)
+            compression = str(Compression.of_word(first.skeleton.header.compression))
+        with ThreadPoolExecutor(1) as hashing, Sink(self.out, compression=compression) as sink:
+            sums = hashing.map(checksum_file, self.sources)
+            copier = NTupleCopier(sink, sealed=self.options.verify == "sealed")
+            for path in self.sources:
+                with Input(path) as source:
+                    self._add(source, copier, next(sums))
+            copier.finish()
+            sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
+            sink.record = {**given, **self._found()}
+            written = sink.close()
+            self._check_output(copier, written)
+        entries = copier.entries
+        output = Output(
+            self.out,
+            written.bytes,
+            written.adler32,
+            written.xxh3,
+            entries[self.events[0]],
+            None,
+            None,
+            (),
+            entries,
+        )
+        return MergeReport(
+            output,
+            tuple(self.inputs),
+            Duplicates(),
+            tuple((path, name, why) for (path, name), why in self.dropped.items()),
+            {},
+            (
+                *copier.notes,
+                "events were not looked at: whether some occur twice is not known",
+            ),
+            self.options.verify,
+            covered=copier.covered if self.options.verify == "sealed" else None,
+        )
+
+    def _begin(self, first: Input) -> None:
+        """Let the first input decide which RNTuples hold the events."""
+        if len(first.trees) + len(first.ntuples) == 1 and not self.options.event_trees:
+            self.events = list(first.ntuples)
+        elif first.ntuples:
+            with open_source(first.path) as source:
+                identity = self.options.identity or DEFAULT_IDENTITY
+                self.events = [
+                    info.path for info in find_event_trees(source, self.options.event_trees, identity)
+                ]
+        if not self.events or not set(self.events) <= set(first.ntuples):
+            raise CantCopy
+        if self.options.duplicates == "refuse":
+            raise not_looked_at(self.options.verify)
+
+    def _add(self, source: Input, copier: NTupleCopier, sums: Checksums) -> None:
+        """Append an input."""
+        where = str(source.path)
+        self._check(source)
+        record = source.record
+        same_table(self.records, record, where, str(self.sources[0]))
+
+        def tell(done: int) -> None:
+            if self.progress is not None:
+                self.progress(self.done + done, self.size)
+
+        before = copier.entries.get(self.events[0], 0)
+        self.records.append(record)
+        adler = copier.add(source, self.events, tell)
+        known = {name for path in self.events for name in copier.fields(path)}
+        if not set(self.options.identity or ()) <= known:
+            raise CantCopy  # the other way says so, with near names
+        if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
+            raise CorruptFile("it changed while it was copied", where=where)
+        self.done += sums.bytes
+        events = copier.entries[self.events[0]] - before
+        self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, None, None))
+
+    def _check_output(self, copier: NTupleCopier, written: Checksums) -> None:
+        """Test what was written as inputs are tested; what isn't sound doesn't stay."""
+        try:
+            copier.check(self.out, int(written.adler32, 16))
+        except BaseException:
+            self.out.unlink(missing_ok=True)
+            raise
+
+    def _check(self, source: Input) -> None:
+        _check_kinds(source, self.events, str(self.sources[0]))
+        others = [(path, kind) for path, kind in source.others if path not in source.ntuples]
+        others += [(path, entry.class_name) for path, entry in (source.trees | source.ntuples).items()]
+        others = [(path, kind) for path, kind in others if path not in self.events]
+        if others and self.options.on_refused == "refuse":
+            raise CantCopy  # the other way carries them, or names them
+        for path, kind in others:
+            self.dropped[path, ""] = f"a {kind} can't be carried yet"
+
+    def _found(self) -> dict[str, Any]:
+        """Return what the output's record says."""
+        said = tuple(self.records[0].get("identity") or ())
+        identity = self.options.identity or said or None
+        return {
+            **said_by_inputs(self.records),
+            "identity": None if identity is None else list(identity),
+            "event_trees": self.events,
+            "inputs": [{"xxh3": part.xxh3, "events": part.events} for part in self.inputs],
+            "origins": {},
+            "dropped": [[*key, why] for key, why in self.dropped.items()],
+            "verified": self.options.verify,
+        }
+
+
+def fields_of_all(sources: Sequence[Path], paths: list[str]) -> dict[str, set[str]]:
+    """Return the top fields that the RNTuples of all inputs have from their first entry on, by path."""
+    found: dict[str, set[str]] = {}
+    for path in sources:
+        with Input(path) as source:
+            _check_kinds(source, paths, str(sources[0]))
+            for name in paths:
+                schema = read_ntuple(source.image, source.ntuples[name]).schema
+                mine = schema.top - schema.deferred
+                found[name] = found.get(name, mine) & mine
+    return found
+
+
+def _check_kinds(source: Input, paths: list[str], reference: str) -> None:
+    """Test that a file has RNTuples of these paths, as `reference` has.
+
+    Raises
+    ------
+    SchemaMismatch
+        If one is missing, or something else.
+    """
+    where = str(source.path)
+    for path in paths:
+        if path in source.trees:
+            raise SchemaMismatch(
+                f"its kind is TTree, that of {reference} is RNTuple",
+                where=f"{where}: {path}",
+                todo="merge only files of one format",
+            )
+        if path not in source.ntuples:
+            raise SchemaMismatch(
+                f"there is no tree {path}, which {reference} has",
+                where=where,
+                todo=f"its trees are: {', '.join([*source.trees, *source.ntuples]) or 'none'}",
+            )

@@ -1,0 +1,294 @@
+"""Copy RNTuples from inputs into an output without unpacking their pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from grid.rootio.format.blocks import Compression, pack
+from grid.rootio.format.described import ClassInfo, Streamers
+from grid.rootio.format.envelopes import CHECKSUM
+from grid.rootio.format.ntuples import ANCHOR_CLASS, Anchor, Footer, Group
+from grid.rootio.format.pagelists import PageList
+from grid.rootio.ntuple import NTuple, read_ntuple
+from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verbatim.ntuple_copy import Pages, check_pages, copy_pages
+from grid.rootio.verbatim.ntuple_ranges import Rearranger
+from grid.rootio.verbatim.ntuple_schema import Layout, MergedSchema
+from sitecfg.errors import ClosureError, InputError, UnsupportedContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.sink import Sink, SinkObject
+
+__all__ = ["NTupleCopier"]
+
+#: The largest key that any reader takes.
+_LARGEST_KEY: Final = 1 << 30
+_BLOB: Final = (b"RBlob", b"", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one input adds: lists of pages (positions as in the output) with a mark of each page, and its columns."""
+
+    lists: list[PageList]
+    marks: list[NDArray[np.uint64]]
+    mapping: NDArray[np.int64]
+    late: NDArray[np.bool_]
+    where: str
+
+
+@dataclass(slots=True)
+class _Merged:
+    """An RNTuple of the output: where it goes, and what is known of it."""
+
+    made: SinkObject
+    schema: MergedSchema
+    first: NTuple
+    header: tuple[int, int, int]
+    version: tuple[int, int, int, int]
+    attributes: int | None
+    compression: Compression
+    parts: list[_Part] = field(default_factory=list)
+    lists: list[PageList] = field(default_factory=list)
+    marks: list[NDArray[np.uint64]] = field(default_factory=list)
+    entries: int = 0
+
+
+class NTupleCopier:
+    """Appends inputs to RNTuples of an output.
+
+    Parameters
+    ----------
+    sink
+        The output.
+    sealed
+        Whether checksums that need no unpacking are tested.
+    threads
+        How many stretches of an input are under way at once.
+    """
+
+    def __init__(self, sink: Sink, *, sealed: bool, threads: int = 2) -> None:
+        self._sink, self._sealed, self._threads = sink, sealed, threads
+        self._merged: dict[str, _Merged] = {}
+        self._classes: dict[tuple[str, int, int], ClassInfo] = {}
+        self._rules: dict[bytes, None] = {}
+        #: Pages of zeros, by their packed content: position, and the mark of each.
+        self._zeros: dict[tuple[str, int], tuple[int, int]] = {}
+        self._marks_of_zeros: dict[int, int] = {}
+        #: Packed bytes whose checksums were tested.
+        self.covered = 0
+
+    @property
+    def entries(self) -> dict[str, int]:
+        """The entries of each RNTuple so far."""
+        return {path: merged.entries for path, merged in self._merged.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know."""
+        return [note for merged in self._merged.values() for note in merged.schema.notes]
+
+    def fields(self, path: str) -> set[str]:
+        """Return the names of an RNTuple's top fields."""
+        return self._merged[path].schema.schema.top
+
+    def add(
+        self, source: Input, paths: Collection[str], progress: Callable[[int], None] | None = None
+    ) -> int:
+        """Append RNTuples of an input; return the adler32 of the whole input, all of which is read.
+
+        Raises
+        ------
+        CorruptFile
+            If a page is not what the RNTuple says.
+        SchemaMismatch
+            If the fields of an RNTuple differ from those of the first input.
+        UnsupportedContent
+            If it holds what can't be copied.
+        """
+        found = [(path, read_ntuple(source.image, source.ntuples[path])) for path in paths]
+        merged = [self._find(path, one, source) for path, one in found]
+        mappings = [into.schema.match(one) for into, (_, one) in zip(merged, found, strict=True)]
+        lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
+        for (_, one), mine in zip(found, lists, strict=True):
+            _refuse_unknown(one, mine)
+        together = [
+            (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
+        ]
+        pages = Pages.of(together, source.image)
+        for info in source.streamers.classes:
+            self._classes.setdefault(info.key, info)
+        for rule in source.streamers.rules:
+            self._rules.setdefault(rule)
+        key = partial(self._key, parent=merged[0].made.place)
+        copied = copy_pages(
+            source.image,
+            pages,
+            self._sink.out,
+            key,
+            sealed=self._sealed,
+            threads=self._threads,
+            progress=progress,
+        )
+        self.covered += copied.covered
+        for into, mapping, (_, one), mine in zip(merged, mappings, found, lists, strict=True):
+            self.covered += one.covered + sum(group.size for group in one.footer.groups)
+            marks = []
+            for part in mine:
+                numbers = pages.numbers(part)
+                part.offsets = copied.offsets[numbers]
+                marks.append(copied.marks[numbers])
+            late = np.arange(len(one.schema.columns)) >= one.known[1]
+            into.parts.append(_Part(mine, marks, mapping, late, one.where))
+            into.entries += one.entries
+            into.version = max(into.version, one.anchor.version)
+            into.attributes = one.footer.attributes if into.attributes is None else into.attributes
+        return copied.adler
+
+    def finish(self) -> None:
+        """Write the lists of pages and footers, and tell the output what its anchors and streamer info are."""
+        known = self._sink.streamers
+        mine = {info.key: info for info in known.classes} | self._classes
+        self._sink.streamers = Streamers(
+            tuple(mine.values()), tuple(dict.fromkeys([*known.rules, *self._rules]))
+        )
+        for merged in self._merged.values():
+            anchor = self._finish(merged)
+            merged.made.body = partial(_anchor, anchor.encode())
+
+    def check(self, path: Path, adler: int) -> None:
+        """Test the finished output, whose adler32 is known, as an input is tested.
+
+        Raises
+        ------
+        ClosureError
+            If it is not what was to be written.
+        """
+        try:
+            with Input(path) as source:
+                found = [
+                    (into, read_ntuple(source.image, source.ntuples[name]))
+                    for name, into in self._merged.items()
+                ]
+                lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
+                together = [
+                    (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
+                ]
+                pages = Pages.of(together, source.image)
+                checked = check_pages(source.image, pages, sealed=self._sealed, threads=self._threads)
+        except (InputError, KeyError) as error:
+            raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
+        for (into, one), mine in zip(found, lists, strict=True):
+            marks = [checked.marks[pages.numbers(part)] for part in mine]
+            same = (
+                one.schema == into.schema.schema
+                and one.entries == into.entries
+                and one.known == into.schema.known
+            )
+            if not same or not _same(mine, into.lists) or not _same_marks(marks, into.marks):
+                raise ClosureError(
+                    "its fields don't have the pages of the inputs, in their order", where=one.where
+                )
+        if checked.adler != adler:
+            raise ClosureError("it reads back differently each time", where=str(path))
+
+    def _find(self, path: str, one: NTuple, source: Input) -> _Merged:
+        """Return the RNTuple of the output that an input's goes into; the first one brings the header."""
+        if path not in self._merged:
+            schema = MergedSchema(one)
+            title = source.ntuples[path].key.title.decode("utf-8", "surrogateescape")
+            made = self._sink.object(path, ANCHOR_CLASS, title)
+            compression = Compression.of_word(source.skeleton.header.compression)
+            header = self._append(one.header_data, compression, made)
+            self._merged[path] = _Merged(
+                made, schema, one, header, one.anchor.version, one.footer.attributes, compression
+            )
+        return self._merged[path]
+
+    def _finish(self, merged: _Merged) -> Anchor:
+        schema = merged.schema.schema
+        layout = Layout.of(schema, merged.first.where)
+        zeros = partial(self._page_of_zeros, merged=merged)
+        rearranger = Rearranger(schema, layout, zeros, merged.compression.word)
+        groups, entries = [], 0
+        for part in merged.parts:
+            mapping = np.full(len(schema.columns), -1, np.int64)
+            mapping[: len(part.mapping)] = part.mapping
+            rearranger.begin()
+            for pages, marks in zip(part.lists, part.marks, strict=True):
+                made = rearranger.add(pages, mapping, part.late, part.where)
+                by_place = (
+                    dict(zip(pages.offsets.tolist(), marks.tolist(), strict=True)) | self._marks_of_zeros
+                )
+                merged.lists.append(made)
+                merged.marks.append(np.array([by_place[at] for at in made.offsets.tolist()], np.uint64))
+                data = made.encode(merged.first.header.checksum)
+                offset, size, length = self._append(data, merged.compression, merged.made)
+                span = int(pages.entries.sum())
+                groups.append(Group(entries, span, len(pages.entries), length, offset, size))
+                entries += span
+        footer = Footer(tuple(groups), merged.attributes)
+        data = footer.encode(merged.first.header.checksum, schema.encode(merged.schema.known))
+        place = self._append(data, merged.compression, merged.made)
+        return Anchor(merged.version, merged.header, place, _LARGEST_KEY)
+
+    def _append(self, data: bytes, compression: Compression, made: SinkObject) -> tuple[int, int, int]:
+        """Append an envelope in a blob of its own; return its position, packed and unpacked size."""
+        packed = pack(data, compression)
+        out = self._sink.out
+        key = self._key(out.position, len(packed), made.place, len(data))
+        return out.append(key, packed) + len(key), len(packed), len(data)
+
+    def _page_of_zeros(self, length: int, merged: _Merged) -> tuple[int, int]:
+        """Return position and packed size of a page of zeros; there is one of each length."""
+        from xxhash import xxh3_64_intdigest
+
+        name = str(merged.compression), length
+        if name not in self._zeros:
+            packed = pack(bytes(length), merged.compression)
+            mark = xxh3_64_intdigest(packed)
+            out = self._sink.out
+            key = self._key(out.position, len(packed) + CHECKSUM, merged.made.place)
+            place = out.append(key, packed, mark.to_bytes(CHECKSUM, "little")) + len(key)
+            self._zeros[name] = place, len(packed)
+            self._marks_of_zeros[place] = mark
+        return self._zeros[name]
+
+    def _key(self, place: int, size: int, parent: int, length: int | None = None) -> bytes:
+        return self._sink.key(_BLOB, place, size, size if length is None else length, parent)
+
+
+def _anchor(data: bytes, _key_length: int) -> bytes:
+    return data
+
+
+def _refuse_unknown(one: NTuple, lists: list[PageList]) -> None:
+    if any(pages.unknown for pages in lists):
+        raise UnsupportedContent("its lists of pages hold what is not known here", where=one.where)
+    largest = max((int(pages.sizes.max(initial=0)) for pages in lists), default=0) + CHECKSUM
+    if largest > (one.anchor.largest or _LARGEST_KEY) or largest > _LARGEST_KEY:
+        raise UnsupportedContent(
+            f"a page of {largest} bytes is larger than a key may be, and lies there in parts", where=one.where
+        )
+
+
+def _same(mine: list[PageList], wanted: list[PageList]) -> bool:
+    names = PageList.__slots__
+    return len(mine) == len(wanted) and all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for one, other in zip(mine, wanted, strict=True)
+        for name in names
+    )
+
+
+def _same_marks(mine: list[NDArray[np.uint64]], wanted: list[NDArray[np.uint64]]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(mine, wanted, strict=True))

@@ -1,0 +1,317 @@
+"""Copy the pages of an input into an output as they are, testing on the way all that can be without unpacking them."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from grid.rootio.format.envelopes import CHECKSUM
+from kernels.adler import combine
+from sitecfg.errors import CorruptFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.format.ntuples import Schema
+    from grid.rootio.format.pagelists import PageList
+    from grid.rootio.image import Image
+    from grid.rootio.outfile import OutFile
+
+__all__ = ["Copied", "Pages", "check_pages", "copy_pages"]
+
+_STRETCH: Final = 4 << 20
+_HEAD: Final = 9
+_LETTERS: Final = np.array(
+    [int.from_bytes(letters, "big") for letters in (b"ZL", b"L4", b"ZS", b"XZ", b"CS")]
+)
+_LZ4: Final = int.from_bytes(b"L4", "big")
+
+
+@dataclass(slots=True)
+class Pages:
+    """The pages of an input, each once, in the order in which they lie there: ``[n]`` each.
+
+    ``lengths`` are their unpacked sizes, ``extents`` their packed ones with the checksum, if they are ``sealed``.
+    """
+
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    extents: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    sealed: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, lists: Sequence[tuple[PageList, Schema]], image: Image) -> Pages:
+        """Collect the pages of some lists; equal ones may share a place.
+
+        Raises
+        ------
+        CorruptFile
+            If pages overlap, or don't lie in the file.
+        """
+        parts = [
+            (pages.offsets, pages.sizes, _lengths(pages, schema), pages.sealed.astype(np.int64))
+            for pages, schema in lists
+        ]
+        table = np.stack(
+            [np.concatenate([np.zeros(0, np.int64), *column]) for column in zip(*parts, strict=True)]
+            if parts
+            else [np.zeros(0, np.int64)] * 4
+        )
+        table = table[:, np.lexsort(table[::-1])]
+        if table.shape[1]:
+            table = table[:, np.append(True, (table[:, 1:] != table[:, :-1]).any(axis=0))]
+        offsets, sizes, lengths, sealed = table
+        extents = sizes + CHECKSUM * sealed
+        bad = offsets > image.size - extents
+        bad[1:] |= offsets[:-1] + extents[:-1] > offsets[1:]
+        bad[1:] |= offsets[:-1] == offsets[1:]
+        if bad.any():
+            raise CorruptFile(
+                f"the page at {offsets[np.flatnonzero(bad)[0]]} overlaps another, or ends outside of the file",
+                where=str(image.path),
+            )
+        return cls(offsets, sizes, extents, lengths, sealed.astype(np.bool_))
+
+    def numbers(self, pages: PageList) -> NDArray[np.int64]:
+        """Return which of these each page of a list is."""
+        return np.searchsorted(self.offsets, pages.offsets)
+
+
+def _lengths(pages: PageList, schema: Schema) -> NDArray[np.int64]:
+    bits = np.array([one.bits for one in schema.columns], np.int64)
+    return (pages.elements * bits[pages.columns_of()[pages.ranges_of()]] + 7) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Where each page lies now, the XXH3-64 of each, the adler32 of the input, and what its checksums cover."""
+
+    offsets: NDArray[np.int64]
+    marks: NDArray[np.uint64]
+    adler: int
+    covered: int
+
+
+def copy_pages(
+    image: Image,
+    pages: Pages,
+    out: OutFile,
+    key: Callable[[int, int], bytes],
+    *,
+    sealed: bool,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> Copied:
+    """Copy all pages of an input to the end of the output, a blob for each stretch.
+
+    Parameters
+    ----------
+    image
+        The input. All of it is read, for its checksum.
+    pages
+        Its pages.
+    out
+        The output.
+    key
+        Makes the key of a blob of a given size at a given position.
+    sealed
+        Whether checksums that need no unpacking are tested.
+    threads
+        How many stretches are under way at once.
+    progress
+        Called with the bytes done.
+
+    Raises
+    ------
+    CorruptFile
+        If a page is not what its list says; it is named.
+    """
+    stretches = list(_stretches(pages, image.size))
+    room = len(key(0, 0))
+    before = np.cumsum([0, *(room * (one.stop > one.first) for one in stretches)])
+    counts = np.array([one.stop - one.first for one in stretches], np.int64)
+    targets = np.cumsum(pages.extents) - pages.extents + np.repeat(before[1:], counts)
+    size = int(pages.extents.sum() + before[-1])
+    targets += out.region(size)
+    worker = _Worker(image, pages, (out, targets, key), sealed=sealed)
+    adler, written, covered = _run(worker, stretches, threads, progress)
+    out.region_done(written, size)
+    return Copied(targets, worker.marks, adler, covered)
+
+
+def check_pages(image: Image, pages: Pages, *, sealed: bool, threads: int) -> Copied:
+    """Test all pages of a file as :func:`copy_pages` does, and copy none."""
+    worker = _Worker(image, pages, None, sealed=sealed)
+    adler, _, covered = _run(worker, list(_stretches(pages, image.size)), threads, None)
+    return Copied(pages.offsets, worker.marks, adler, covered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Bytes of the input, and the pages (numbers) that lie in them."""
+
+    begin: int
+    end: int
+    first: int
+    stop: int
+
+
+def _stretches(pages: Pages, size: int) -> Iterator[_Stretch]:
+    """Cut a file into stretches of about 4 MB; a page is in one of them whole."""
+    ends = pages.offsets + pages.extents
+    at = first = 0
+    while at < size:
+        stop = int(np.searchsorted(ends, at + _STRETCH, side="right"))
+        end = int(ends[stop - 1]) if stop > first else min(at + _STRETCH, size)
+        if stop == first < len(ends) and pages.offsets[first] < end:
+            # a gap before a page that doesn't fit, or that large page itself
+            end = int(pages.offsets[first])
+            if end == at:
+                end, stop = int(ends[first]), first + 1
+        yield _Stretch(at, end, first, stop)
+        at, first = end, stop
+
+
+def _run(
+    worker: _Worker, stretches: Sequence[_Stretch], threads: int, progress: Callable[[int], None] | None
+) -> tuple[int, int, int]:
+    """Return the adler32 of the whole file and of all that was written, and the bytes that checksums cover."""
+    adler, written, covered = 1, 1, 0
+    waiting: deque[tuple[_Stretch, Future[tuple[int, int, int, int]]]] = deque()
+    coming = iter(stretches)
+    with ThreadPoolExecutor(threads) as pool:
+        while True:
+            while len(waiting) < 2 * threads and (one := next(coming, None)) is not None:
+                waiting.append((one, pool.submit(worker, one)))
+            if not waiting:
+                return adler, written, covered
+            one, answer = waiting.popleft()
+            read, put, size, inside = answer.result()
+            adler = combine(adler, read, one.end - one.begin)
+            written = combine(written, put, size)
+            covered += inside
+            if progress is not None:
+                progress(one.end)
+
+
+class _Worker:
+    """Tests and copies one stretch after the other; threads may share it."""
+
+    def __init__(
+        self,
+        image: Image,
+        pages: Pages,
+        target: tuple[OutFile, NDArray[np.int64], Callable[[int, int], bytes]] | None,
+        *,
+        sealed: bool,
+    ) -> None:
+        self.image, self.pages, self.target, self.sealed = image, pages, target, sealed
+        self.marks = np.zeros(len(pages.offsets), np.uint64)
+
+    def __call__(self, one: _Stretch) -> tuple[int, int, int, int]:
+        """Return the adler32 of what was read and written, the size of that, and the bytes that checksums cover."""
+        from isal.isal_zlib import adler32
+
+        buffer = bytearray(one.end - one.begin)
+        self.image.read_into(one.begin, buffer, "a stretch of pages")
+        read = adler32(buffer)
+        if one.stop == one.first:
+            return read, 1, 0, 0
+        numbers = np.arange(one.first, one.stop)
+        begins = self.pages.offsets[numbers] - one.begin
+        covered = self._blocks(buffer, numbers, begins) + self._seals(buffer, numbers, begins)
+        if self.target is None:
+            return read, 1, 0, covered
+        out, targets, key = self.target
+        ends = begins + self.pages.extents[numbers]
+        cuts = np.flatnonzero(begins[1:] != ends[:-1]) + 1
+        view = memoryview(buffer)
+        parts = [
+            view[begins[low] : ends[high - 1]]
+            for low, high in zip([0, *cuts], [*cuts, len(numbers)], strict=True)
+        ]
+        payload = sum(map(len, parts))
+        room = len(key(0, 0))
+        place = int(targets[one.first]) - room
+        written, size = 1, 0
+        for part in (memoryview(key(place, payload)), *parts):
+            out.put(part, place + size)
+            written, size = adler32(part, written), size + len(part)
+        return read, written, size, covered
+
+    def _seals(self, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
+        """Mark the pages, and hold those that have a checksum against it; return the bytes that this covers."""
+        from xxhash import xxh3_64_intdigest
+
+        view, covered = memoryview(buffer), 0
+        sizes, sealed = self.pages.sizes[numbers].tolist(), self.pages.sealed[numbers].tolist()
+        marks = []
+        for begin, size, has in zip(begins.tolist(), sizes, sealed, strict=True):
+            end = begin + size
+            marks.append(xxh3_64_intdigest(view[begin:end]))
+            if has and self.sealed:
+                if marks[-1] != int.from_bytes(view[end : end + CHECKSUM], "little"):
+                    raise self._wrong(int(numbers[len(marks) - 1]), "its xxh3 does not match")
+                covered += size + CHECKSUM
+        self.marks[numbers] = marks
+        return covered
+
+    def _blocks(self, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
+        """Follow the blocks of packed pages; return the bytes that the checksums in these alone cover."""
+        data = np.frombuffer(buffer, np.uint8)
+        sizes, left = self.pages.sizes[numbers], self.pages.lengths[numbers].copy()
+        self._refuse(numbers, sizes > left, "it is longer than what it holds")
+        open_ = np.flatnonzero(sizes < left)
+        at, ends = begins.copy(), begins + sizes
+        covered = 0
+        while len(open_):
+            self._refuse(numbers[open_], at[open_] + _HEAD > ends[open_], "its blocks end early")
+            heads = data[at[open_, None] + np.arange(_HEAD)].astype(np.int64)
+            letters = heads[:, 0] << 8 | heads[:, 1]
+            packed = heads[:, 3] | heads[:, 4] << 8 | heads[:, 5] << 16
+            length = heads[:, 6] | heads[:, 7] << 8 | heads[:, 8] << 16
+            self._refuse(numbers[open_], ~np.isin(letters, _LETTERS), "no algorithm packs blocks like it")
+            at[open_] += _HEAD + packed
+            left[open_] -= length
+            bad = (at[open_] > ends[open_]) | (left[open_] < 0) | (length == 0)
+            self._refuse(numbers[open_], bad, "a block is larger than it")
+            if self.sealed:
+                alone = (letters == _LZ4) & ~self.pages.sealed[numbers[open_]]
+                covered += self._lz4(buffer, numbers[open_[alone]], at[open_[alone]], packed[alone])
+            open_ = open_[left[open_] > 0]
+        full = sizes < self.pages.lengths[numbers]
+        self._refuse(numbers, full & (at != ends), "bytes follow its blocks")
+        return covered
+
+    def _lz4(
+        self,
+        buffer: bytearray,
+        numbers: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        packed: NDArray[np.int64],
+    ) -> int:
+        from xxhash import xxh64_intdigest
+
+        view = memoryview(buffer)
+        for number, end, size in zip(numbers.tolist(), ends.tolist(), packed.tolist(), strict=True):
+            block = view[end - size : end]
+            if size < CHECKSUM or xxh64_intdigest(block[CHECKSUM:]) != int.from_bytes(
+                block[:CHECKSUM], "big"
+            ):
+                raise self._wrong(number, "its xxh64 does not match")
+        return int(packed.sum())
+
+    def _refuse(self, numbers: NDArray[np.int64], bad: NDArray[np.bool_], why: str) -> None:
+        if bad.any():
+            raise self._wrong(int(numbers[np.flatnonzero(bad)[0]]), why)
+
+    def _wrong(self, number: int, why: str) -> CorruptFile:
+        return CorruptFile(why, where=self.image.where(f"a page at {self.pages.offsets[number]}"))
