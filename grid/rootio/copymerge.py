@@ -12,6 +12,7 @@ from grid.rootio.duplicates import Duplicates
 from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees
 from grid.rootio.format.blocks import Compression
 from grid.rootio.merging import CantCopy, MergeInput, MergeReport, said_by_inputs, same_table
+from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.sidetrees import SideTrees
@@ -49,6 +50,7 @@ class CopyMerge:
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
+        self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
@@ -65,6 +67,8 @@ class CopyMerge:
                 with Input(path) as source:
                     self._add(source, copier, next(sums))
             copier.finish()
+            self.objects.put(sink)
+            self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found()}
             written = sink.close()
@@ -90,6 +94,7 @@ class CopyMerge:
             (
                 *copier.notes,
                 *self.side.notes,
+                *self.objects.notes,
                 *self._seals(copier),
                 "events were not looked at: whether some occur twice is not known",
             ),
@@ -98,7 +103,7 @@ class CopyMerge:
 
     def _begin(self, first: Input) -> None:
         """Let the first input decide which trees hold the events."""
-        if not first.trees or any(kind.endswith("RNTuple") for _, kind in first.others):
+        if not first.trees or first.ntuples:
             raise CantCopy
         if len(first.trees) == 1 and not self.options.event_trees:
             self.events = list(first.trees)
@@ -132,6 +137,7 @@ class CopyMerge:
         if len(source.trees) > len(self.events):
             with open_source(source.path) as rows:
                 self.side.add(rows, self.events, self._identity(), str(self.sources[0]))
+        self.objects.add(source)
         self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
         self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, None, None))
@@ -140,6 +146,7 @@ class CopyMerge:
         """Test what was written as inputs are tested; what isn't sound doesn't stay."""
         try:
             copier.check(self.out, int(written.adler32, 16))
+            self.objects.check(self.out)
         except BaseException:
             self.out.unlink(missing_ok=True)
             raise
@@ -151,10 +158,8 @@ class CopyMerge:
                 where=where,
                 todo=f"its trees are: {', '.join(source.trees) or 'none'}",
             )
-        if source.others and self.options.on_refused == "refuse":
+        if source.ntuples:
             raise CantCopy  # the other way names them
-        for path, kind in source.others:
-            self.dropped[path, ""] = f"a {kind} can't be carried yet"
 
     def _seals(self, copier: Copier) -> list[str]:
         """Say how much of the inputs was tested against checksums in them."""
@@ -181,5 +186,6 @@ class CopyMerge:
             "inputs": [{"xxh3": part.xxh3, "events": part.events} for part in self.inputs],
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
+            **self.objects.record,
             "verified": self.options.verify,
         }

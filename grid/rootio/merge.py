@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.carry import Carried, carry, carry_others
+from grid.rootio.carry import Carried, carry
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.copymerge import CopyMerge
 from grid.rootio.duplicates import Duplicates, Finder
@@ -27,6 +27,8 @@ from grid.rootio.merging import (
     said_by_inputs,
     same_table,
 )
+from grid.rootio.objectmerge import merge_objects
+from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.proof import Expected, Proven, prove
@@ -101,6 +103,9 @@ def merge(
         raise UsageError("there is nothing to merge", todo="name at least one file")
     paths, options = [Path(source) for source in sources], options or MergeOptions()
     _check(options)
+    with Input(paths[0]) as first:
+        if not first.trees and not first.ntuples and first.objects:
+            return merge_objects(paths, out, options, record or {})
     if options.compression is None and options.format is None:
         try:
             if options.verify != "proven":
@@ -152,6 +157,7 @@ class _Merge:
         self.records: list[dict[str, Any]] = []
         self.started = 0
         self.dropped: dict[tuple[str, str], str] = {}
+        self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
         #: Branches that are copied, but whose values nobody here can read.
         self.unread = False
         self.notes: list[str] = []
@@ -176,11 +182,14 @@ class _Merge:
             if copier is not None:
                 copier.finish()
                 self.notes += copier.notes
+            self.objects.put(sink)
+            self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
             written = sink.close()
             if copier is not None:
                 copier.check(self.out, int(written.adler32, 16))
+            self.objects.check(self.out)
             self.started = len(self.sources)
             found = self._prove(record)
             self._tell(1, 1)
@@ -249,12 +258,12 @@ class _Merge:
         self._same_table(source)
         infos = [source.info(part.path) for part in carried]
         identity = None if self.identity is None else find_identity(source, infos, self.identity)
-        if copier is not None:
-            self._copy(Path(source.url), sums, copier)
+        with Input(Path(source.url)) as raw:
+            if copier is not None:
+                self._copy(raw, sums, copier)
+            self.objects.add(raw)
         tally = self._add_events(EventReader(source, carried, identity), identity)
         self.side.add(source, [part.path for part in self.events], self.identity, str(self.sources[0]))
-        for part in carry_others(source, self.options.on_refused):
-            self.dropped[part[0], part[1]] = part[2]
         self.notes += [
             note for info in source.trees.values() for note in info.notes if note not in self.notes
         ]
@@ -270,17 +279,16 @@ class _Merge:
             )
         )
 
-    def _copy(self, path: Path, sums: Checksums, copier: Copier) -> None:
+    def _copy(self, source: Input, sums: Checksums, copier: Copier) -> None:
         """Copy the baskets of an input's event trees."""
         if self.unread:
-            verify(path)  # what can't be read as values must at least unpack
-        with Input(path) as source:
-            try:
-                adler = copier.add(source, [part.path for part in self.events])
-            except (SchemaMismatch, UnsupportedContent) as error:
-                raise CantCopy from error
-            if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
-                raise CorruptFile("it changed while it was read", where=str(path))
+            verify(source.path)  # what can't be read as values must at least unpack
+        try:
+            adler = copier.add(source, [part.path for part in self.events])
+        except (SchemaMismatch, UnsupportedContent) as error:
+            raise CantCopy from error
+        if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
+            raise CorruptFile("it changed while it was read", where=str(source.path))
 
     def _same_schema(self, source: Source) -> list[Carried]:
         """Check that an input has the event trees and branches of the first."""
@@ -356,6 +364,7 @@ class _Merge:
             ],
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
+            **self.objects.record,
             "duplicates": duplicates.events,
             "verified": "proven",
         }
@@ -372,7 +381,7 @@ class _Merge:
         return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
-        self.notes += self.side.notes
+        self.notes += [*self.side.notes, *self.objects.notes]
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
         return MergeReport(
