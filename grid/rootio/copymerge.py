@@ -20,6 +20,7 @@ from grid.rootio.merging import (
     said_by_inputs,
     same_table,
 )
+from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.reading import tally_rows
@@ -61,6 +62,7 @@ class CopyMerge:
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
+        self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
         self.finder = Finder(())
         self.looked = False
         self.total = np.zeros(2, np.uint64)
@@ -82,6 +84,8 @@ class CopyMerge:
                 with Input(path) as source:
                     self._add(source)
             copier.finish()
+            self.objects.put(sink)
+            self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self._duplicates()
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found(duplicates)}
@@ -104,14 +108,14 @@ class CopyMerge:
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
-            (*copier.notes, *self.side.notes, *self._notes(duplicates)),
+            (*copier.notes, *self.side.notes, *self.objects.notes, *self._notes(duplicates)),
             self.options.verify,
             covered=None if self.options.verify == "copied" else copier.covered,
         )
 
     def _begin(self, first: Input) -> None:
         """Let the first input decide which trees hold the events."""
-        if not first.trees or any(kind.endswith("RNTuple") for _, kind in first.others):
+        if not first.trees or first.ntuples:
             raise CantCopy
         if len(first.trees) == 1 and not self.options.event_trees:
             self.events = list(first.trees)
@@ -156,6 +160,7 @@ class CopyMerge:
         if len(source.trees) > len(self.events):
             with open_source(source.path) as rows:
                 self.side.add(rows, self.events, self._identity(), str(self.sources[0]))
+        self.objects.add(source)
         self.done += added.sums.bytes
         events = copier.entries[self.events[0]] - before
         self.inputs.append(
@@ -204,6 +209,7 @@ class CopyMerge:
             self.sections = sections_of(dict(zip(self.copier.identity, added.columns, strict=True)))
         if self.side.trees:
             self._read_rows_back(path)
+        self.objects.check(path)
         return added.sums
 
     def _read_rows_back(self, path: Path) -> None:
@@ -233,10 +239,8 @@ class CopyMerge:
                 where=where,
                 todo=f"its trees are: {', '.join(source.trees) or 'none'}",
             )
-        if source.others and self.options.on_refused == "refuse":
+        if source.ntuples:
             raise CantCopy  # the other way names them
-        for path, kind in source.others:
-            self.dropped[path, ""] = f"a {kind} can't be carried yet"
 
     def _notes(self, duplicates: Duplicates) -> list[str]:
         """Say what is not known of the events, and what is odd."""
@@ -271,6 +275,7 @@ class CopyMerge:
             ],
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
+            **self.objects.record,
             "duplicates": duplicates.events if self.looked else None,
             "verified": self.options.verify,
         }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.backfill import fill, unite
-from grid.rootio.carry import Carried, carry, carry_others
+from grid.rootio.carry import Carried, carry
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.copymerge import CopyMerge
 from grid.rootio.duplicates import Duplicates, Finder
@@ -32,6 +32,8 @@ from grid.rootio.merging import (
     same_table,
 )
 from grid.rootio.ntuplemerge import NTupleMerge, fields_of_all
+from grid.rootio.objectmerge import merge_objects
+from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.proof import Expected, Proven, prove
@@ -108,6 +110,9 @@ def merge(
         raise UsageError("there is nothing to merge", todo="name at least one file")
     paths, options = [Path(source) for source in sources], options or MergeOptions()
     _check(options)
+    with Input(paths[0]) as first:
+        if not first.trees and not first.ntuples and first.objects:
+            return merge_objects(paths, out, options, record or {})
     ways: list[Callable[[], MergeReport]] = []
     if options.compression is None and options.format is None:
         if options.verify != "proven":
@@ -160,6 +165,7 @@ class _Merge:
         self.records: list[dict[str, Any]] = []
         self.started = 0
         self.dropped: dict[tuple[str, str], str] = {}
+        self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
         #: The top fields that all inputs have, by path, if the events are in RNTuples that are copied.
         self.common: dict[str, set[str]] = {}
         #: Branches that are copied, but whose values nobody here can read.
@@ -188,6 +194,8 @@ class _Merge:
             if copier is not None:
                 copier.finish()
                 self.notes += copier.notes
+            self.objects.put(sink)
+            self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
             written = (
@@ -197,6 +205,7 @@ class _Merge:
             )
             if isinstance(copier, NTupleCopier):
                 copier.check(self.out, int(written.adler32, 16))
+            self.objects.check(self.out)
             self.started = len(self.sources)
             found = self._prove(record)
             self._tell(1, 1)
@@ -304,12 +313,12 @@ class _Merge:
         self._same_table(source)
         infos = [source.info(part.path) for part in carried]
         identity = None if self.identity is None else find_identity(source, infos, self.identity)
-        if copier is not None:
-            self._copy(Path(source.url), sums, copier)
+        with Input(Path(source.url)) as raw:
+            if copier is not None:
+                self._copy(raw, sums, copier)
+            self.objects.add(raw)
         tally = self._add_events(EventReader(source, carried, identity), identity)
         self.side.add(source, [part.path for part in self.events], self.identity, str(self.sources[0]))
-        for part in carry_others(source, self.options.on_refused):
-            self.dropped[part[0], part[1]] = part[2]
         self.notes += [
             note for info in source.trees.values() for note in info.notes if note not in self.notes
         ]
@@ -325,23 +334,22 @@ class _Merge:
             )
         )
 
-    def _copy(self, path: Path, sums: Checksums, copier: Copier | NTupleCopier) -> None:
+    def _copy(self, source: Input, sums: Checksums, copier: Copier | NTupleCopier) -> None:
         """Copy the baskets or pages of an input's event trees."""
         if self.unread:
-            verify(path)  # what can't be read as values must at least unpack
-        with Input(path) as source:
-            try:
-                paths = [part.path for part in self.events]
-                if isinstance(copier, NTupleCopier):
-                    same = hex8(copier.add(source, paths)) == sums.adler32
-                else:
-                    same = copier.add(source, paths).sums == sums
-            except (SchemaMismatch, UnsupportedContent) as error:
-                if self.common:
-                    raise
-                raise CantCopy from error
-            if not same:
-                raise CorruptFile("it changed while it was read", where=str(path))
+            verify(source.path)  # what can't be read as values must at least unpack
+        paths = [part.path for part in self.events]
+        try:
+            if isinstance(copier, NTupleCopier):
+                same = hex8(copier.add(source, paths)) == sums.adler32
+            else:
+                same = copier.add(source, paths).sums == sums
+        except (SchemaMismatch, UnsupportedContent) as error:
+            if self.common:
+                raise
+            raise CantCopy from error
+        if not same:
+            raise CorruptFile("it changed while it was read", where=str(source.path))
 
     def _same_schema(self, source: Source) -> list[Carried]:
         """Check that an input has the event trees and branches of the first."""
@@ -438,6 +446,7 @@ class _Merge:
             ],
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
+            **self.objects.record,
             "duplicates": duplicates.events,
             **({"filled": list(self.filled.values())} if self.filled else {}),
             "verified": "proven",
@@ -455,7 +464,7 @@ class _Merge:
         return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
-        self.notes += self.side.notes
+        self.notes += [*self.side.notes, *self.objects.notes]
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
         return MergeReport(

@@ -199,6 +199,16 @@ class Sink:
         self._objects.append(made)
         return made
 
+    def directory(self, path: str) -> None:
+        """Make a directory, and those above it, if they aren't there; it may stay empty.
+
+        Raises
+        ------
+        UsageError
+            If something else has its name.
+        """
+        self._directory(path.strip("/"))
+
     def _new(self, path: str, class_name: str, title: str) -> SinkObject:
         where, _, name = path.strip("/").rpartition("/")
         directory = self._directory(where)

@@ -70,6 +70,13 @@ class Streamers:
     classes: tuple[ClassInfo, ...] = ()
     rules: tuple[bytes, ...] = ()
 
+    def joined(self, others: Streamers) -> Streamers:
+        """Return what both say; what is the same in both once."""
+        classes = {one.key: one for one in self.classes}
+        for one in others.classes:
+            classes.setdefault(one.key, one)
+        return Streamers(tuple(classes.values()), tuple(dict.fromkeys((*self.rules, *others.rules))))
+
 
 def read_streamers(data: bytes, key_length: int, where: str) -> Streamers:
     """Read the streamer info of a file.

@@ -7,6 +7,7 @@ description explains can't be walked over.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.format.described import ClassInfo, Member
 
-__all__ = ["PLAIN", "Node", "Plain", "Walk"]
+__all__ = ["PLAIN", "Node", "Plain", "Plans", "Walk"]
 
 _U32: Final = struct.Struct(">I").unpack_from
 _NEW_CLASS: Final = 0xFFFFFFFF
@@ -63,7 +64,12 @@ _ARRAYS: Final = {
 #: Colours and such: numbers only, whose description some writers leave out, or give for another version.
 _ATTRIBUTES: Final = frozenset({"TAttLine", "TAttFill", "TAttMarker"})
 _LISTS: Final = frozenset({"TList", "THashList"})
+#: How many pointers an item is in collections without options.
+_POINTERS: Final = {"TObjArray": 1, "TMap": 2}
 _STL: Final = frozenset({300, 365, 500})
+_OF_POINTERS: Final = re.compile(r"(vector|list|deque|set|multiset)<\w+\* ?>")
+#: A bit in the version of a container: its objects are stored member by member.
+_BY_MEMBERS: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +85,8 @@ class Node:
     """An object.
 
     ``plains`` are its plain members, with where they stand; ``marks`` says where each other member begins, and ROOT's
-    number of its type; ``texts`` is what its strings say.
+    number of its type, and where a base is that writes itself; ``texts`` is what its strings say, ``inner`` are the
+    objects that stand in it.
     """
 
     class_name: str
@@ -89,6 +96,7 @@ class Node:
     plains: list[tuple[int, Plain]] = field(default_factory=list)
     marks: dict[str, tuple[int, int]] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
+    inner: dict[str, Node] = field(default_factory=dict)
 
     def place(self, name: str) -> int | None:
         """Return where a member begins, None if there is none of this name."""
@@ -110,7 +118,7 @@ class Walk:
     key_length
         The length of its key; references count from its start.
     classes
-        What the file says of classes.
+        What the file says of classes; as :class:`Plans` where many objects of it are walked.
     where
         File and key, for errors.
 
@@ -120,6 +128,8 @@ class Walk:
         Where each byte count stands, and where what it counts ends.
     references
         Where each reference stands.
+    tobjects
+        Where each TObject stands.
     nodes
         Every object that a pointer leads to, by the position that references to it name; the top one under -1.
 
@@ -132,16 +142,22 @@ class Walk:
     """
 
     def __init__(
-        self, data: bytes, key_length: int, class_name: str, classes: Iterable[ClassInfo], where: str
+        self,
+        data: bytes,
+        key_length: int,
+        class_name: str,
+        classes: Iterable[ClassInfo] | Plans,
+        where: str,
     ) -> None:
         self.data, self.where = data, where
         self.shift = key_length + MAP_OFFSET
         self.counts: list[tuple[int, int]] = []
         self.references: list[int] = []
+        self.tobjects: list[int] = []
         self.nodes: dict[int, Node] = {}
         self._class_at: dict[int, str] = {}
         self._depth = 0
-        self._plans = _Plans(classes)
+        self._plans = classes if isinstance(classes, Plans) else Plans(classes)
         self.top = Node(class_name, 0, len(data), None)
         self.nodes[-1] = self.top
         try:
@@ -153,6 +169,11 @@ class Walk:
         if end != len(data):
             raise CorruptFile(f"{len(data) - end} bytes follow its description", where=where)
 
+    @property
+    def targets(self) -> list[int]:
+        """Where all that a reference can lead to begins: classes, then objects."""
+        return [*self._class_at, *self.nodes]
+
     def u32(self, at: int) -> int:
         """Return the word at `at`."""
         return int(_U32(self.data, at)[0])
@@ -163,10 +184,12 @@ class Walk:
         if self._depth > _DEEPEST:
             raise CorruptFile("objects are nested too deep", where=self.where)
         if class_name == "TObject":
+            node.marks.setdefault("TObject", (at, _TOBJECT))
             at = self._tobject(at)
         elif class_name == "TString":
             _, at = parse_text(self.data, at)
         elif class_name in _ARRAYS:
+            node.marks.setdefault(class_name, (at, _BASE))
             (count,) = struct.unpack_from(">i", self.data, at)
             at = self._skip(at + 4, count * _ARRAYS[class_name], limit)
         else:
@@ -225,13 +248,14 @@ class Walk:
         at += 6
         if class_name in _ATTRIBUTES:
             return end
-        if class_name == "TObjArray" or class_name in _LISTS:
+        if class_name in _POINTERS or class_name in _LISTS:
             at = self._collection(class_name, at, end, node)
         elif class_name == "TClonesArray":
             at = self._clones(at, end, node)
         else:
             checksum = 0
-            if version <= 0:
+            # a class without a version is told by a checksum, unless it was declared to be of version 0
+            if version <= 0 and self._plans.knows(class_name, self.u32(at)):
                 checksum = self.u32(at)
                 at += 4
             at = self._members(class_name, version, checksum, at, end, node)
@@ -245,7 +269,7 @@ class Walk:
         at += 8 if class_name == "TObjArray" else 4
         if not 0 <= count <= end - at:
             raise CorruptFile(f"a list says that it has {count} items", where=self.where)
-        for _ in range(count):
+        for _ in range(count * _POINTERS.get(class_name, 1)):
             at = self.pointer(at, end, node)
             if class_name in _LISTS:
                 _, at = parse_text(self.data, at)
@@ -280,6 +304,7 @@ class Walk:
 
     def _tobject(self, at: int) -> int:
         _, _, bits = struct.unpack_from(">HII", self.data, at)
+        self.tobjects.append(at)
         return at + (12 if bits & _REFERENCED else 10)
 
     def _skip(self, at: int, size: int, limit: int) -> int:
@@ -313,6 +338,21 @@ class Walk:
         count = int(struct.unpack_from(">i", self.data, at)[0])
         return at + 4 + max(0, count)
 
+    def pointers_of_the_library(self, at: int, limit: int, node: Node) -> int:
+        """Walk over a container of pointers of the standard library."""
+        end = self.collection_of_the_library(at, limit)
+        version, count = struct.unpack_from(">Hi", self.data, at + 4)
+        if version & _BY_MEMBERS:
+            raise UnsupportedContent("it holds a container that is stored member by member", where=self.where)
+        at += 10
+        if not 0 <= count <= end - at:
+            raise CorruptFile(f"a container says that it has {count} items", where=self.where)
+        for _ in range(count):
+            at = self.pointer(at, end, node)
+        if at != end:
+            raise CorruptFile("a container does not end where it should", where=self.where)
+        return end
+
     def collection_of_the_library(self, at: int, limit: int) -> int:
         """Walk over a container or string of the standard library: it refers to nothing unless it holds pointers."""
         word = self.u32(at)
@@ -325,7 +365,7 @@ class Walk:
         return end
 
 
-class _Plans:
+class Plans:
     """How each version of a class is walked, made when it is first met."""
 
     def __init__(self, classes: Iterable[ClassInfo]) -> None:
@@ -336,7 +376,16 @@ class _Plans:
             self._by_checksum.setdefault((one.name, one.checksum), one)
         self._plans: dict[tuple[str, int, int], list[_Step]] = {}
 
+    def describes(self, class_name: str) -> bool:
+        """Whether the file says anything of a class, or needs not."""
+        return any(name == class_name for name, _ in self._by_version) or class_name in {*_LISTS, *_POINTERS}
+
+    def knows(self, class_name: str, checksum: int) -> bool:
+        """Whether a class with this checksum is described."""
+        return (class_name, checksum) in self._by_checksum
+
     def of(self, class_name: str, version: int, checksum: int, where: str) -> list[_Step]:
+        """Return what walks over the members of a class, one after the other."""
         key = class_name, version, checksum
         if key not in self._plans:
             found = (
@@ -421,7 +470,7 @@ def _step(info: ClassInfo, member: Member, where: str) -> _Step:
         return lambda walk, at, _, __: walk.counted_texts(at)
     if code in _EMBEDDED:
         return lambda walk, at, end, node: walk.object(
-            kind, _marked(node, member, at), end, Node(kind, at, end, node)
+            kind, _marked(node, member, at), end, _inner(node, name, Node(kind, at, end, node))
         )
     if code in _POINTED:
         return lambda walk, at, end, node: walk.pointer(_marked(node, member, at), end, node)
@@ -429,6 +478,8 @@ def _step(info: ClassInfo, member: Member, where: str) -> _Step:
         return lambda walk, at, end, node: walk.counted(at, end, node, member)
     if code in _STL and "*" not in member.kind:
         return lambda walk, at, end, _: walk.collection_of_the_library(at, end)
+    if code in _STL and _OF_POINTERS.fullmatch(member.kind):
+        return lambda walk, at, end, node: walk.pointers_of_the_library(at, end, node)
     raise UnsupportedContent(
         f"the member {info.name}::{name} ({member.kind}, kind {code}) can't be walked over", where=where
     )
@@ -437,3 +488,8 @@ def _step(info: ClassInfo, member: Member, where: str) -> _Step:
 def _marked(node: Node, member: Member, at: int) -> int:
     node.marks[member.name] = (at, member.code)
     return at
+
+
+def _inner(node: Node, name: str, inner: Node) -> Node:
+    node.inner[name] = inner
+    return inner

@@ -229,7 +229,7 @@ class Copier:
     def _part(self, source: Input, path: str) -> _Part:
         entry = source.trees[path]
         where = source.image.where(path)
-        data, key = source.tree(entry), entry.key
+        data, key = source.unpacked(entry), entry.key
         tree = self._trees.get(path)
         if tree is None:
             template = Template(data, key.length, entry.class_name, source.streamers.classes, where)

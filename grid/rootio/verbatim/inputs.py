@@ -54,6 +54,11 @@ class Input:
             and not entry.class_name.startswith("TDirectory")
             and (name, entry.class_name) != (RECORD_KEY, "TObjString")
         )
+        #: What of these is put together by the rule for its class.
+        self.objects = {name: newest[name] for name, kind in self.others if kind not in _NTUPLES}
+        self.directories = tuple(
+            name for name, entry in newest.items() if entry.class_name.startswith("TDirectory")
+        )
         self._record = newest.get(RECORD_KEY)
 
     def __enter__(self) -> Self:
@@ -91,8 +96,8 @@ class Input:
             raise CorruptFile("the record is no JSON object", where=where)
         return record
 
-    def tree(self, entry: Entry) -> bytes:
-        """Return the bytes of a tree's description."""
+    def unpacked(self, entry: Entry) -> bytes:
+        """Return the bytes of an object."""
         return self._unpacked(entry.key, entry.path)
 
     def _unpacked(self, key: Key, what: str) -> bytes:
