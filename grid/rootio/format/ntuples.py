@@ -185,6 +185,13 @@ class Schema:
         """How many fields, columns, aliases and notes there are."""
         return len(self.fields), len(self.columns), len(self.aliases), len(self.notes)
 
+    def first(self, known: tuple[int, int, int, int]) -> Schema:
+        """Return so many of its fields, columns, aliases and notes."""
+        fields, columns, aliases, notes = known
+        return Schema(
+            self.fields[:fields], self.columns[:columns], self.aliases[:aliases], self.notes[:notes]
+        )
+
     @property
     def top(self) -> set[str]:
         """The names of the fields that no other field holds."""
