@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from grid.rootio.format.anchors import Anchor
 from grid.rootio.format.envelopes import FOOTER, HEADER, PAGE_LIST, Envelope
-from grid.rootio.format.ntuples import Anchor, Footer, Header, Schema
+from grid.rootio.format.ntuples import Footer, Header, Schema
 from grid.rootio.format.pagelists import PageList
 from grid.rootio.format.unpack import unpack
 from sitecfg.errors import CorruptFile, UnsupportedContent

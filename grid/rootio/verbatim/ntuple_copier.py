@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from grid.rootio.format.anchors import ANCHOR_CLASS, Anchor
 from grid.rootio.format.blocks import Compression, pack
 from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.envelopes import CHECKSUM
-from grid.rootio.format.ntuples import ANCHOR_CLASS, Anchor, Footer, Group
+from grid.rootio.format.ntuples import Footer, Group
 from grid.rootio.format.pagelists import PageList
 from grid.rootio.ntuple import NTuple, read_ntuple
 from grid.rootio.verbatim.inputs import Input
