@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from grid.rootio.format.anchors import Anchor
 from grid.rootio.format.envelopes import FOOTER, HEADER, PAGE_LIST, Envelope
-from grid.rootio.format.ntuples import Anchor, Footer, Header, Schema
+from grid.rootio.format.ntuples import Footer, Header, Schema
 from grid.rootio.format.pagelists import PageList
 from grid.rootio.format.unpack import unpack
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -65,8 +66,15 @@ class NTuple:
         return found
 
 
-def read_ntuple(image: Image, entry: Entry) -> NTuple:
+def read_ntuple(image: Image, entry: Entry, like: NTuple | None = None) -> NTuple:
     """Read what an RNTuple says of itself, but for its lists of pages.
+
+    Parameters
+    ----------
+    image, entry
+        The file, and the key of the anchor.
+    like
+        One that was read before: an equal header is not taken apart again.
 
     Raises
     ------
@@ -81,9 +89,12 @@ def read_ntuple(image: Image, entry: Entry) -> NTuple:
     payload = image.read(key.seek + key.length, key.packed_bytes, "the anchor")
     with _unsound(where):
         anchor = Anchor.parse(unpack(payload, key.object_bytes, where), where)
-        schema = Schema()
         head = _envelope(image, anchor.header, HEADER, where)
-        header = Header.parse(head, schema)
+        if like is not None and head.data == like.header_data and not like.schema.unknown:
+            header, schema = like.header, like.schema.first(like.known)
+        else:
+            schema = Schema()
+            header = Header.parse(head, schema)
         known = schema.sizes
         footer = Footer.parse(_envelope(image, anchor.footer, FOOTER, where), header, schema)
     at = 0

@@ -1,14 +1,14 @@
-"""What an RNTuple says of itself: anchor, schema (fields and columns), footer; read and written."""
+"""What an RNTuple says of itself: header with its schema (fields and columns), and footer; read and written."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from grid.rootio.format.envelopes import CHECKSUM, Envelope, envelope, listed, locator, record, string
 from grid.rootio.format.envelopes import FOOTER as _FOOTER
-from sitecfg.errors import CorruptFile, UnsupportedContent
+from grid.rootio.format.envelopes import Envelope, envelope, listed, locator, record, string
+from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.envelopes import Frame
 
 __all__ = [
-    "ANCHOR_CLASS",
     "Alias",
-    "Anchor",
     "Column",
     "Field",
     "Footer",
@@ -28,58 +26,8 @@ __all__ = [
     "TypeNote",
 ]
 
-ANCHOR_CLASS: Final = "ROOT::RNTuple"
-_ANCHOR: Final = struct.Struct(">IHHHHHQQQQQQQ")
-_CLASS_VERSION: Final = 2
-_BYTE_COUNT: Final = 0x40000000
 _REPETITIVE, _PROJECTED, _CHECKED = 1, 2, 4
 _DEFERRED, _RANGED = 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """Where header and footer lie: position, packed and unpacked size; ``largest`` is the most that a key holds."""
-
-    version: tuple[int, int, int, int]
-    header: tuple[int, int, int]
-    footer: tuple[int, int, int]
-    largest: int
-
-    @classmethod
-    def parse(cls, data: bytes, where: str) -> Anchor:
-        """Read an anchor and test its checksum.
-
-        Raises
-        ------
-        CorruptFile, UnsupportedContent
-            If it is unsound, or older than version 1 of the format.
-        """
-        import xxhash
-
-        if len(data) >= 8 and struct.unpack_from(">H", data, 6)[0] < 1:
-            raise UnsupportedContent(
-                "it is an RNTuple from before version 1 of the format",
-                where=where,
-                todo="write it again with ROOT 6.34 or later",
-            )
-        if len(data) < _ANCHOR.size + CHECKSUM:
-            raise CorruptFile("the anchor is cut short", where=where)
-        _, _, epoch, major, minor, patch, *sizes, largest = _ANCHOR.unpack_from(data)
-        (stored,) = struct.unpack_from(">Q", data, _ANCHOR.size)
-        if xxhash.xxh3_64_intdigest(data[6 : _ANCHOR.size]) != stored:
-            raise CorruptFile("the xxh3 of the anchor does not match", where=where)
-        if epoch != 1:
-            raise UnsupportedContent(f"it is an RNTuple of epoch {epoch}; known is 1", where=where)
-        version = epoch, major, minor, patch
-        return cls(version, (sizes[0], sizes[1], sizes[2]), (sizes[3], sizes[4], sizes[5]), largest)
-
-    def encode(self) -> bytes:
-        """Return the anchor's bytes."""
-        import xxhash
-
-        count = _BYTE_COUNT | (_ANCHOR.size - 4)
-        data = _ANCHOR.pack(count, _CLASS_VERSION, *self.version, *self.header, *self.footer, self.largest)
-        return data + struct.pack(">Q", xxhash.xxh3_64_intdigest(data[6:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +132,13 @@ class Schema:
     def sizes(self) -> tuple[int, int, int, int]:
         """How many fields, columns, aliases and notes there are."""
         return len(self.fields), len(self.columns), len(self.aliases), len(self.notes)
+
+    def first(self, known: tuple[int, int, int, int]) -> Schema:
+        """Return so many of its fields, columns, aliases and notes."""
+        fields, columns, aliases, notes = known
+        return Schema(
+            self.fields[:fields], self.columns[:columns], self.aliases[:aliases], self.notes[:notes]
+        )
 
     @property
     def top(self) -> set[str]:

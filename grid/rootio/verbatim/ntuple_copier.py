@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from grid.rootio.format.anchors import ANCHOR_CLASS, Anchor
 from grid.rootio.format.blocks import Compression, pack
 from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.envelopes import CHECKSUM
-from grid.rootio.format.ntuples import ANCHOR_CLASS, Anchor, Footer, Group
+from grid.rootio.format.ntuples import Footer, Group
 from grid.rootio.format.pagelists import PageList
 from grid.rootio.ntuple import NTuple, read_ntuple
 from grid.rootio.verbatim.inputs import Input
@@ -115,7 +116,7 @@ class NTupleCopier:
         UnsupportedContent
             If it holds what can't be copied.
         """
-        found = [(path, read_ntuple(source.image, source.ntuples[path])) for path in paths]
+        found = [(path, self._read(source, path)) for path in paths]
         merged = [self._find(path, one, source) for path, one in found]
         mappings = [into.schema.match(one) for into, (_, one) in zip(merged, found, strict=True)]
         lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
@@ -175,10 +176,7 @@ class NTupleCopier:
         """
         try:
             with Input(path) as source:
-                found = [
-                    (into, read_ntuple(source.image, source.ntuples[name]))
-                    for name, into in self._merged.items()
-                ]
+                found = [(into, self._read(source, name)) for name, into in self._merged.items()]
                 lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
                 together = [
                     (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
@@ -200,6 +198,10 @@ class NTupleCopier:
                 )
         if checked.adler != adler:
             raise ClosureError("it reads back differently each time", where=str(path))
+
+    def _read(self, source: Input, path: str) -> NTuple:
+        known = self._merged.get(path)
+        return read_ntuple(source.image, source.ntuples[path], known.first if known else None)
 
     def _find(self, path: str, one: NTuple, source: Input) -> _Merged:
         """Return the RNTuple of the output that an input's goes into; the first one brings the header."""
