@@ -55,7 +55,7 @@ def efficiency(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
 
 
 def _together(tried: str) -> Callable[[str, Values, Values], NDArray[Any]]:
-    """Return what makes the weight of two samples of one process, each weighted by its own size; an empty one counts nothing."""
+    """Return what makes the weight of two samples of one process, each by its size; an empty one is nothing."""
 
     def combine(name: str, mine: Values, other: Values) -> NDArray[Any]:
         if not mine[tried][0]:

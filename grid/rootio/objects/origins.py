@@ -38,13 +38,14 @@ class Origins:
         SchemaMismatch
             If only some of them are new, or those that should be known differ from those before.
         """
-        said = source.record.get(ORIGINS)
-        sound = isinstance(said, list) and said and all(isinstance(one, str) for one in said)
-        files = frozenset(said if sound else [own])
+        told = source.record.get(ORIGINS)
+        sound = isinstance(told, list) and all(isinstance(one, str) for one in told)
+        said: list[str] = told if sound and told else [own]
+        files = frozenset(said)
         if files.isdisjoint(self.files.keys() - {""}):
             if "" not in files:
                 self._digests[files] = _digest(objects)
-            self.files.update(dict.fromkeys(said if sound else [own]))
+            self.files.update(dict.fromkeys(said))
             return True
         if not files <= self.files.keys() - {""}:
             raise SchemaMismatch(

@@ -22,7 +22,6 @@ from sitecfg.errors import (
     OutputExists,
     SchemaMismatch,
     TruncatedFile,
-    UnsupportedContent,
     UsageError,
 )
 from tests.grid.rootio.making import (
@@ -227,16 +226,16 @@ def test_the_output_is_never_overwritten(tmp_path: Path) -> None:
         merge([], tmp_path / "none.root")
 
 
-def test_histograms_are_refused_by_name(tmp_path: Path) -> None:
+def test_histograms_of_other_writers_are_added(tmp_path: Path) -> None:
     import uproot
 
     with uproot.recreate(tmp_path / "in.root") as file:
         file.mktree("t", {"x": np.float32}).extend({"x": np.arange(3, dtype=np.float32)})
         file["h"] = np.histogram(np.arange(10.0))
-    with pytest.raises(UnsupportedContent, match=r"h \(TH1D\)"):
-        merge([tmp_path / "in.root"], tmp_path / "out.root")
-    report = merge([tmp_path / "in.root"], tmp_path / "out.root", MergeOptions(on_refused="drop"))
-    assert report.dropped_branches == (("h", "", "a TH1D can't be carried yet"),)
+    merge([tmp_path / "in.root"] * 3, tmp_path / "out.root")
+    with uproot.open(tmp_path / "in.root") as before, uproot.open(tmp_path / "out.root") as after:
+        assert (after["h"].values() == 3 * before["h"].values()).all()
+        assert after["t"].num_entries == 9
 
 
 def merged(real_data: Path, folder: Path, names: list[str], **how: Any) -> MergeReport:
@@ -273,7 +272,6 @@ def test_an_empty_file_adds_nothing(tmp_path: Path, real_data: Path) -> None:
         (["nano_dy.root", "Run2012B_SingleMu_1000.root"], SchemaMismatch, "another trigger menu"),
         (["nano_dy.root", "nano_dy_rntuple.root"], SchemaMismatch, "its Events is a ROOT::RNTuple"),
         (["Run2012B_SingleMu_1000.root", "crashed.root"], TruncatedFile, r"crashed\.root"),
-        (["uproot-hepdata-example.root"] * 2, UnsupportedContent, r"hpx \(TH1F\), hpxpy \(TH2F\), hprof"),
     ],
 )
 def test_real_files_that_do_not_go_together(

@@ -29,7 +29,7 @@ def basket(path: Path, branch: bytes) -> tuple[int, int]:
     with Input(path) as source:
         entry = source.trees["Events"]
         template = Template(
-            source.tree(entry), entry.key.length, entry.class_name, source.streamers.classes, ""
+            source.unpacked(entry), entry.key.length, entry.class_name, source.streamers.classes, ""
         )
         found = baskets_of(template.view(), "")
         number = next(n for n, one in enumerate(template.branches) if one.name == branch)
