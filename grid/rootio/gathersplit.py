@@ -107,6 +107,8 @@ class GatherSplit:
             source = stack.enter_context(Input(Path(self.source.url)))
             sinks = [stack.enter_context(self._sink(bit, source)) for bit in range(len(self.paths))]
             stack.push(self._remove_on_error)
+            for sink in sinks:
+                sink.streamers = source.streamers
             with _left_to_the_other_way():
                 gatherers = [
                     Gatherer(source, path, sinks, self.recipe.compression)
@@ -146,9 +148,7 @@ class GatherSplit:
         seed = json.dumps(record, sort_keys=True).encode()
         word = source.skeleton.header.compression
         compression = self.recipe.compression or str(Compression.of_word(word))
-        sink = Sink(self.paths[bit], compression=compression, seed=seed, record=record)
-        sink.streamers = source.streamers
-        return sink
+        return Sink(self.paths[bit], compression=compression, seed=seed, record=record)
 
     def _remove_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
