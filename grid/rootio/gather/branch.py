@@ -141,11 +141,16 @@ class BranchCut:
         if self._width is None:
             self._width = joined.width
             self.key = BasketKey(*self._names, self._room, max(joined.width, 0), 0)
+        counts = np.diff(edges)
+        least = int(counts[counts > 0].min())
         for stream, index in enumerate(chosen(int(edges[0]), int(edges[-1]))):
             filler, baskets = self.fillers[stream], ready[stream]
-            cuts = np.searchsorted(index, edges - edges[0])
+            whole: list[int] = []
+            if self._whole and len(index) >= least:
+                cuts = np.searchsorted(index, edges - edges[0])
+                whole = np.flatnonzero(np.diff(cuts) == counts).tolist()
             at = 0
-            for number in np.flatnonzero(np.diff(cuts) == np.diff(edges)).tolist() if self._whole else ():
+            for number in whole:
                 raw, entries = window[number]
                 if raw is None or not entries.count:
                     continue
@@ -157,7 +162,8 @@ class BranchCut:
                     filler.digest.add(entries)
                     baskets.append(raw)
                     at = int(cuts[number + 1])
-            baskets.extend(filler.add(joined.take(index[at:])))
+            if at < len(index):
+                baskets.extend(filler.add(joined.take(index[at:])))
 
 
 def digest_of(image: Image, of: Pieces) -> tuple[int, int, int]:

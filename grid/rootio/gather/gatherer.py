@@ -32,7 +32,7 @@ __all__ = ["Gatherer"]
 #: What all streams together may hold back; beyond it baskets are written that are not full.
 _HELD: Final = 96 << 20
 #: Unpacked bytes of a tree that are gone through branch by branch, for all streams together; and for one.
-_SECTION, _MOST, _LEAST = 128 << 20, 32 << 20, 2 << 20
+_SECTION, _MOST, _LEAST = 256 << 20, 64 << 20, 4 << 20
 #: The usual size of a basket lies between these.
 _SMALLEST, _LARGEST = 4 << 10, 4 << 20
 _THREADS: Final = 2

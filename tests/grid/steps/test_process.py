@@ -21,6 +21,9 @@ from tests.grid.steps.faults import FAULTS, faulty
 if TYPE_CHECKING:
     from tests.grid.steps.bench import Bench
 
+#: Rules make a split look at values.
+VALUES = ["keep *"]
+
 
 def test_every_event_is_booked_and_every_stream_written(pass1: Bench, inputs: list[Path]) -> None:
     task = pass1.next("process")
@@ -56,6 +59,7 @@ def test_a_fault_between_reading_and_writing_is_refused(
     pass1: Bench, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     task = pass1.next("process")
+    task.spec["recipe"]["keep"] = VALUES
     with monkeypatch.context() as patch:
         patch.setattr(SinkTree, "extend", faulty(fault))
         with pytest.raises(ClosureError) as refused:
@@ -123,6 +127,7 @@ LIES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_result_that_lies_is_refused_at_commit(pass1: Bench, lie: str) -> None:
     task = pass1.next("process")
+    task.spec["recipe"]["keep"] = VALUES
     result = task.run()
     change, told = LIES[lie]
     false = json.loads(json.dumps(result))
