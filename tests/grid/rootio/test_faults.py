@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import grid.rootio.merge as merging
 import grid.rootio.split as splitting
+from grid.rootio import gathersplit
 from grid.rootio.columns import Column
 from grid.rootio.outfile import OutFile
 from grid.rootio.sink import Sink
@@ -116,6 +117,8 @@ def _spoil(tree: SinkTree, fault: Callable[[Columns], Columns], done: list[str])
     tree.extend = extend  # type: ignore[method-assign]
 
 
+#: Rules make a split look at values.
+BY_VALUES = splitting.SplitRecipe(keep=("keep *",))
 TABLE = TriggerTable(name="T", tag=1, streams={"ele": ("HLT_Ele*",), "mu": ("HLT_IsoMu*",)})
 
 
@@ -126,8 +129,9 @@ def test_a_split_refuses_what_went_wrong_in_writing(
     nano(tmp_path / "in.root", 100)
     monkeypatch.setattr(splitting, "Sink", faulty(fault, "Events"))
     outs = {stream: tmp_path / f"{stream}.root" for stream in TABLE.streams}
+    by_values = splitting.SplitRecipe(table=TABLE, keep=("keep *",), memory_bytes=2000)
     with pytest.raises(ClosureError) as caught:
-        splitting.split(tmp_path / "in.root", outs, splitting.SplitRecipe(table=TABLE, memory_bytes=2000))
+        splitting.split(tmp_path / "in.root", outs, by_values)
     assert "ele.root" in caught.value.where
     assert [path.name for path in tmp_path.iterdir()] == ["in.root"], "nothing wrong is left behind"
 
@@ -219,7 +223,7 @@ def test_rows_of_other_trees_are_proven_too(
     nano(tmp_path / "in.root", 100)
     monkeypatch.setattr(splitting, "Sink", faulty(fault, "LuminosityBlocks"))
     with pytest.raises(ClosureError) as caught:
-        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"})
+        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"}, BY_VALUES)
     assert caught.value.where == f"{tmp_path / 'all.root'}: LuminosityBlocks"
 
 
@@ -235,7 +239,7 @@ def test_a_branch_that_is_not_written_is_missed(tmp_path: Path, monkeypatch: pyt
     nano(tmp_path / "in.root", 100)
     monkeypatch.setattr(splitting, "Sink", Forgetful)
     with pytest.raises(ClosureError, match="not what they should be: MET_pt"):
-        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"})
+        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"}, BY_VALUES)
 
 
 def test_a_forgotten_record_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +248,7 @@ def test_a_forgotten_record_is_missed(tmp_path: Path, monkeypatch: pytest.Monkey
             super().__init__(path, **{**how, "record": None})
 
     nano(tmp_path / "in.root", 10)
-    monkeypatch.setattr(splitting, "Sink", Forgetful)
+    monkeypatch.setattr(gathersplit, "Sink", Forgetful)
     with pytest.raises(ClosureError, match="record"):
         splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"})
 
@@ -264,7 +268,7 @@ def test_bytes_that_change_on_the_disk_are_found(
             return written
 
     nano(tmp_path / "in.root", 3000)
-    monkeypatch.setattr(splitting, "Sink", Rotten)
+    monkeypatch.setattr(gathersplit, "Sink", Rotten)
     how = splitting.SplitRecipe(compression="none")
     with pytest.raises(ClosureError, match=r"all\.root"):
         splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"}, how)
