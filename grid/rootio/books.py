@@ -22,13 +22,13 @@ __all__ = ["Books", "MaskBook", "difference", "total"]
 class MaskBook:
     """The events whose streams are exactly the bits of `mask`; mask 0: no stream.
 
-    ``fingerprint`` and ``content`` are 32 hex digits.
+    ``fingerprint`` and ``content`` are 32 hex digits; ``content`` is ``None`` where values were not looked at.
     """
 
     mask: int
     events: int
     fingerprint: str
-    content: str
+    content: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -42,12 +42,20 @@ class Books:
         self._events: dict[int, int] = {}
         self._keys: dict[int, NDArray[np.uint64]] = {}
         self._contents: dict[int, NDArray[np.uint64]] = {}
+        self._known = True
 
-    def add(self, masks: NDArray[np.uint64], keys: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> None:
-        """Book events: uint64 ``[n]`` stream masks, ``[n, 2]`` event keys, ``[n]`` content hashes."""
+    def add(
+        self, masks: NDArray[np.uint64], keys: NDArray[np.uint64], hashes: NDArray[np.uint64] | None
+    ) -> None:
+        """Book events: uint64 ``[n]`` stream masks, ``[n, 2]`` event keys, ``[n]`` content hashes if they are known."""
         found, counts, group = bits.census(masks)
         identities = fingerprint.group_fingerprints(keys, group, len(found))
-        contents = fingerprint.group_fingerprints(fingerprint.event_keys([hashes]), group, len(found))
+        self._known &= hashes is not None
+        contents = (
+            np.zeros((len(found), 2), np.uint64)
+            if hashes is None
+            else fingerprint.group_fingerprints(fingerprint.event_keys([hashes]), group, len(found))
+        )
         for number, mask in enumerate(found.tolist()):
             self._events[mask] = self._events.get(mask, 0) + int(counts[number])
             self._keys[mask] = self._keys.get(mask, np.zeros(2, np.uint64)) + identities[number]
@@ -60,7 +68,7 @@ class Books:
                 mask,
                 self._events[mask],
                 fingerprint.to_hex(self._keys[mask]),
-                fingerprint.to_hex(self._contents[mask]),
+                fingerprint.to_hex(self._contents[mask]) if self._known else None,
             )
             for mask in sorted(self._events)
         )
@@ -69,6 +77,7 @@ class Books:
 def total(books: Iterable[MaskBook], stream: int | None = None) -> MaskBook:
     """Add books: all of them, or those of the masks that contain bit `stream`; the masks are joined."""
     chosen = [book for book in books if stream is None or book.mask >> stream & 1]
+    contents = [book.content for book in chosen]
     mask = 0
     for book in chosen:
         mask |= book.mask
@@ -76,7 +85,7 @@ def total(books: Iterable[MaskBook], stream: int | None = None) -> MaskBook:
         mask,
         sum(book.events for book in chosen),
         sum_hex(book.fingerprint for book in chosen),
-        sum_hex(book.content for book in chosen),
+        None if None in contents else sum_hex(word for word in contents if word is not None),
     )
 
 

@@ -57,7 +57,7 @@ class Proven:
     trees: dict[str, int]
     events: int
     fingerprint: str | None
-    content: str
+    content: str | None
     sections: tuple[tuple[int, int, int], ...]
 
 

@@ -1,14 +1,16 @@
 """Split a file by trigger bit: one output per stream, every event accounted for.
 
-Events are read once, in chunks of bounded size; each goes to every stream of which a path fired.
-Other trees are copied whole into every output. Then each output is read again, from the file, and
-held against the books.
+Events are read as values, once, in chunks of bounded size; each goes to every stream of which a path fired. Other trees
+are copied whole into every output. Then each output is read again, from the file, and held against the books.
+
+Where something in a file can't be expressed as values, and nobody's code changes them, the bytes of events are gathered
+from their baskets instead (:mod:`grid.rootio.gathersplit`).
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,23 +18,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.books import Books, MaskBook, difference, total
-from grid.rootio.carry import carry, carry_others
+from grid.rootio.carry import carry, carry_others, unwritable
 from grid.rootio.checksums import checksum_file
-from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
+from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
+from grid.rootio.gathersplit import GatherSplit
 from grid.rootio.guard import Guard
 from grid.rootio.keep import parse
 from grid.rootio.known import Known
+from grid.rootio.merging import CantCopy
 from grid.rootio.origins import known_origins, origins_json
 from grid.rootio.proof import Expected, prove
 from grid.rootio.reading import EventReader
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
-from grid.rootio.splitting import SplitOutput, SplitRecipe, SplitReport
+from grid.rootio.splitting import SplitOutput, SplitRecipe, SplitReport, check_outputs, refuse_parallel
 from grid.rootio.streams import ALL, Streams
 from grid.rootio.tally import NOTHING, Tally, content_hashes
 from kernels import bits, fingerprint, jagged
-from sitecfg.errors import ClosureError, SchemaMismatch, UsageError
+from sitecfg.errors import ClosureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,8 +104,18 @@ def split(
         origin = checksum_file(Path(source)).xxh3
     with ExitStack() as stack:
         raw = stack.enter_context(open_source(source))
+        if process is None and made is None and _needs_bytes(raw, recipe):
+            with suppress(CantCopy):
+                return GatherSplit(raw, outputs, recipe, origin, record or {}, progress).run()
         opened = raw if made is None else stack.enter_context(open_source(made))
         return _Split(raw, opened, outputs, recipe, origin, record or {}, progress).run(process)
+
+
+def _needs_bytes(source: Source, recipe: SplitRecipe) -> bool:
+    """Whether something in a local file's trees can't be read, or written, as values."""
+    if "://" in source.url or recipe.keep:
+        return False
+    return any(info.refused or unwritable(info) for info in source.trees.values())
 
 
 class _Split:
@@ -126,17 +140,13 @@ class _Split:
         if raw is not source:
             infos = find_event_trees(source, recipe.event_trees, recipe.identity)
         self.identity = find_identity(source, infos, recipe.identity, origin)
-        if set(outputs) != set(self.streams.names):
-            raise UsageError(
-                f"outputs are needed for the streams {', '.join(self.streams.names)}, "
-                f"but were given for {', '.join(outputs) or 'none'}"
-            )
+        check_outputs(outputs, self.streams.names)
         self.notes = menu_notes(raw_infos, recipe.menu_prefix) if recipe.table is not None else ()
         self.paths = [outputs[stream] for stream in self.streams.names]
         choose = partial(carry, where=source.url, on_refused=recipe.on_refused, format=recipe.format)
         self.events = choose(infos, rules=parse(recipe.keep), need=self.identity.names)
         others = [info for path, info in source.trees.items() if path not in {info.path for info in infos}]
-        _refuse_parallel(source, infos[0], others)
+        refuse_parallel(source, infos[0], others)
         rows = [part for info in others for part in choose([info])]
         self.rows = [part for part in rows if part.branches]
         self.dropped_branches = tuple(
@@ -313,17 +323,3 @@ class _Split:
         tell(1, 1)
         stream = {"stream": self.streams.names[bit], "stream_bit": bit}
         return SplitOutput.of(self.paths[bit], sink.close(), found, **stream)
-
-
-def _refuse_parallel(source: Source, events: TreeInfo, others: Sequence[TreeInfo]) -> None:
-    """Refuse to cut one of several trees that go together entry by entry.
-
-    A tree of runs or run sections may have as many rows as there are events by chance.
-    """
-    for info in others:
-        if 1 < info.entries == events.entries and not set(DEFAULT_IDENTITY[:2]) & set(info.by_name()):
-            raise SchemaMismatch(
-                f"it has {info.entries} entries, like the event tree {events.path}, and was not named",
-                where=f"{source.url}: {info.path}",
-                todo=f"name both as event trees (--tree) to cut them together: {events.path}, {info.path}",
-            )

@@ -9,12 +9,16 @@ from grid.rootio.events import DEFAULT_IDENTITY
 from grid.rootio.output import Output
 from grid.rootio.reading import MEMORY_BYTES
 from grid.trigger.menu import MENU_PREFIX
+from sitecfg.errors import SchemaMismatch, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from grid.rootio.books import MaskBook
+    from grid.rootio.source import Source, TreeInfo
     from grid.trigger.table import Resolved, TriggerTable
 
-__all__ = ["SplitOutput", "SplitRecipe", "SplitReport"]
+__all__ = ["SplitOutput", "SplitRecipe", "SplitReport", "check_outputs", "refuse_parallel"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,26 @@ class SplitReport:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {**asdict(self), "outputs": [output.to_json() for output in self.outputs]}
+
+
+def check_outputs(outputs: Collection[str], streams: Sequence[str]) -> None:
+    """Refuse names of outputs that are not those of the streams."""
+    if set(outputs) != set(streams):
+        raise UsageError(
+            f"outputs are needed for the streams {', '.join(streams)}, "
+            f"but were given for {', '.join(outputs) or 'none'}"
+        )
+
+
+def refuse_parallel(source: Source, events: TreeInfo, others: Sequence[TreeInfo]) -> None:
+    """Refuse to cut one of several trees that go together entry by entry.
+
+    A tree of runs or run sections may have as many rows as there are events by chance.
+    """
+    for info in others:
+        if 1 < info.entries == events.entries and not set(DEFAULT_IDENTITY[:2]) & set(info.by_name()):
+            raise SchemaMismatch(
+                f"it has {info.entries} entries, like the event tree {events.path}, and was not named",
+                where=f"{source.url}: {info.path}",
+                todo=f"name both as event trees (--tree) to cut them together: {events.path}, {info.path}",
+            )

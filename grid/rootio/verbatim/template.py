@@ -259,6 +259,8 @@ class Template:
         for name, what in (("fTreeIndex", "an index"), ("fBranchRef", "a table of references")):
             if name in node.marks and struct.unpack_from(">I", self._data, node.marks[name][0])[0]:
                 raise UnsupportedContent(f"{what} of a tree can't be carried yet", where=self._where)
+        #: Whether other trees go with it entry by entry.
+        self.friends = bool("fFriends" in node.marks and any(self._data[node.marks["fFriends"][0] :][:4]))
         if node.place("fEntries") is None:
             raise UnsupportedContent(f"a {node.class_name} that says no number of entries", where=self._where)
         if "fClusterSize" not in node.marks:

@@ -87,10 +87,7 @@ class MergedTree:
         mine = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, seeks])
         mine = np.concatenate([mine, np.array(late, np.int64).reshape(-1, 4).T], axis=1)
         mine[2] += self.entries
-        if self._narrow and mine[2:4].max(initial=0) > _NARROW:
-            raise UnsupportedContent(
-                "its description has 4-byte positions, and the output is too large for these"
-            )
+        self._refuse_far(mine)
         self._baskets.append(mine)
         self.entries += int(numbers["fEntries"])
 
@@ -111,6 +108,13 @@ class MergedTree:
                 contents[slot] = value.tobytes()
         self._whole(contents)
         return self.template.fill(contents, key_length)
+
+    def _refuse_far(self, lie: NDArray[np.int64]) -> None:
+        """Refuse positions that the description has no room for."""
+        if self._narrow and lie[2:4].max(initial=0) > _NARROW:
+            raise UnsupportedContent(
+                "its description has 4-byte positions, and the output is too large for these"
+            )
 
     def _clusters(self, view: TreeView, numbers: dict[str, Any]) -> None:
         """Append the ranges of an input's clusters; the last range of a tree is implicit."""

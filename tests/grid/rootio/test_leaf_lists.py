@@ -167,4 +167,4 @@ def test_root_reads_the_same_leaves_and_bytes(tmp_path: Path) -> None:
 def test_leaves_that_cant_be_carried_are_named(tmp_path: Path, leaves: str, words: str) -> None:
     ask_root("make", str(tmp_path / "a.root"), leaves)
     with pytest.raises(UnsupportedContent, match=words):
-        split(tmp_path / "a.root", {"all": tmp_path / "all.root"})
+        split(tmp_path / "a.root", {"all": tmp_path / "all.root"}, SplitRecipe(keep=("keep *",)))

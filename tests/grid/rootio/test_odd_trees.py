@@ -148,7 +148,7 @@ def test_values_are_those_that_root_reads(made: Path, name: str, tmp_path: Path)
     wanted = json.loads((made / "values.json").read_text())[name]
     path = made / f"{name}.root"
     check(path, wanted)
-    report = split(path, {"all": tmp_path / "all.root"}, SplitRecipe())
+    report = split(path, {"all": tmp_path / "all.root"}, SplitRecipe(keep=("keep *",)))
     check(tmp_path / "all.root", wanted)
     merge([tmp_path / "all.root"], tmp_path / "merged.root")
     check(tmp_path / "merged.root", wanted)
@@ -168,7 +168,7 @@ def test_values_are_those_that_root_reads(made: Path, name: str, tmp_path: Path)
 )
 def test_what_would_be_lost_is_refused_by_name(made: Path, name: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedContent, match=words) as caught:
-        split(made / f"{name}.root", {"all": tmp_path / "all.root"}, SplitRecipe())
+        split(made / f"{name}.root", {"all": tmp_path / "all.root"}, SplitRecipe(keep=("keep *",)))
     assert f"{name}.root" in caught.value.where
     assert not (tmp_path / "all.root").exists()
 

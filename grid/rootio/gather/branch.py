@@ -1,0 +1,174 @@
+"""Cut one branch: read and unpack each of its baskets once, and gather from it for all streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from grid.rootio.format.baskets import BasketKey, Packed
+from grid.rootio.gather.filling import Digest, Filler
+from grid.rootio.gather.unpacked import Entries, Raw, inside, join, read_basket
+from grid.rootio.merging import CantCopy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.format.blocks import Compression
+    from grid.rootio.image import Image
+    from grid.rootio.verbatim.baskets import Embedded
+
+__all__ = ["Basket", "BranchCut", "Pieces", "digest_of"]
+
+#: What is ready to be written: a basket that was packed, or one as it is.
+Basket: TypeAlias = "Packed | Raw"
+#: Unpacked bytes of a branch that are gathered from at once.
+_WINDOW: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The baskets of one branch in order: on file, then those inside the tree; ``edges`` are the entries between."""
+
+    what: str
+    seeks: list[int]
+    nbytes: list[int]
+    edges: list[int]
+    embedded: list[Embedded]
+
+
+def _pieces(image: Image, of: Pieces, stop: int, at: int = 0) -> Iterator[tuple[Raw | None, Entries]]:
+    """Read the baskets from number `at` on that begin before entry `stop`.
+
+    Raises
+    ------
+    CorruptFile, CantCopy
+        As :func:`grid.rootio.gather.unpacked.read_basket`.
+    """
+    for number in range(at, len(of.edges) - 1):
+        if of.edges[number] >= stop:
+            return
+        if number < len(of.seeks):
+            entries = of.edges[number + 1] - of.edges[number]
+            yield read_basket(image, of.seeks[number], of.nbytes[number], entries, of.what)
+        else:
+            yield None, inside(of.embedded[number - len(of.seeks)], image.where(of.what))
+
+
+class BranchCut:
+    """One branch, on its way to all streams. Not for two threads at once.
+
+    Parameters
+    ----------
+    image, of
+        Where its baskets lie.
+    names
+        Of the branch and of the tree.
+    target
+        The unpacked bytes of an output's basket.
+    room
+        What the branch says of the size of its baskets.
+    compression
+        How baskets are packed.
+    streams
+        How many there are.
+    whole
+        Whether a basket that goes to a stream whole is copied as it is.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        of: Pieces,
+        names: tuple[str, str],
+        *,
+        target: int,
+        room: int,
+        compression: Compression,
+        streams: int,
+        whole: bool,
+    ) -> None:
+        self.of = of
+        self._image, self._names, self._room, self._whole = image, names, room, whole
+        self.key = BasketKey(*names, room, 0, 0)
+        self._target = target
+        self.fillers = [Filler(self.key.length, target, compression) for _ in range(streams)]
+        self._next = 0
+        self._width: int | None = None
+
+    @property
+    def held(self) -> int:
+        """The bytes that are held back for all streams."""
+        return sum(filler.held for filler in self.fillers)
+
+    def step(
+        self, stop: int, chosen: Callable[[int, int], list[NDArray[np.int64]]], *, flush: bool
+    ) -> list[list[Basket]]:
+        """Go on to the baskets that begin before entry `stop`; return for each stream what is to be written."""
+        ready: list[list[Basket]] = [[] for _ in self.fillers]
+        window: list[tuple[Raw | None, Entries]] = []
+        size = 0
+        for piece in _pieces(self._image, self.of, stop, self._next):
+            window.append(piece)
+            size += len(piece[1].data)
+            if size >= _WINDOW:
+                self._gather(window, chosen, ready)
+                window, size = [], 0
+        if window:
+            self._gather(window, chosen, ready)
+        if flush:
+            for filler, baskets in zip(self.fillers, ready, strict=True):
+                baskets.extend(filler.flush())
+        return ready
+
+    def _gather(
+        self,
+        window: list[tuple[Raw | None, Entries]],
+        chosen: Callable[[int, int], list[NDArray[np.int64]]],
+        ready: list[list[Basket]],
+    ) -> None:
+        """Pick from some baskets for each stream."""
+        edges = np.array(self.of.edges[self._next : self._next + len(window) + 1], np.int64)
+        joined = join([entries for _, entries in window])
+        self._next += len(window)
+        if not joined.count:
+            return
+        if self._width not in {None, joined.width}:
+            raise CantCopy
+        if self._width is None:
+            self._width = joined.width
+            self.key = BasketKey(*self._names, self._room, max(joined.width, 0), 0)
+        counts = np.diff(edges)
+        least = int(counts[counts > 0].min())
+        for stream, index in enumerate(chosen(int(edges[0]), int(edges[-1]))):
+            filler, baskets = self.fillers[stream], ready[stream]
+            whole: list[int] = []
+            if self._whole and len(index) >= least:
+                cuts = np.searchsorted(index, edges - edges[0])
+                whole = np.flatnonzero(np.diff(cuts) == counts).tolist()
+            at = 0
+            for number in whole:
+                raw, entries = window[number]
+                if raw is None or not entries.count:
+                    continue
+                baskets.extend(filler.add(joined.take(index[at : cuts[number]])))
+                at = int(cuts[number])
+                if 2 * filler.held >= self._target:
+                    baskets.extend(filler.flush())
+                if filler.empty:
+                    filler.digest.add(entries)
+                    baskets.append(raw)
+                    at = int(cuts[number + 1])
+            if at < len(index):
+                baskets.extend(filler.add(joined.take(index[at:])))
+
+
+def digest_of(image: Image, of: Pieces) -> tuple[int, int, int]:
+    """Return what the entries of a branch add up to."""
+    found = Digest()
+    for _, entries in _pieces(image, of, of.edges[-1]):
+        found.add(entries)
+    return found.value

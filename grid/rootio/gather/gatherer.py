@@ -1,0 +1,239 @@
+"""Cut whole trees into the outputs of all streams, in threads and bounded memory; then hold each against them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from grid.rootio.format.blocks import Compression
+from grid.rootio.gather.branch import BranchCut, Pieces, digest_of
+from grid.rootio.gather.tree import CutTree
+from grid.rootio.gather.unpacked import Raw
+from grid.rootio.verbatim.baskets import baskets_of
+from grid.rootio.verbatim.template import Differs, Template
+from grid.rootio.verbatim.tree import in_order
+from sitecfg.errors import ClosureError, CorruptFile, UnsupportedContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.gather.branch import Basket
+    from grid.rootio.sink import Sink
+    from grid.rootio.verbatim.baskets import Baskets
+    from grid.rootio.verbatim.inputs import Input
+    from grid.rootio.verbatim.slots import TreeView
+
+__all__ = ["Gatherer"]
+
+#: What all streams together may hold back; beyond it baskets are written that are not full.
+_HELD: Final = 96 << 20
+#: Unpacked bytes of a tree that are gone through branch by branch, for all streams together; and for one.
+_SECTION, _MOST, _LEAST = 256 << 20, 64 << 20, 4 << 20
+#: The usual size of a basket lies between these.
+_SMALLEST, _LARGEST = 4 << 10, 4 << 20
+_THREADS: Final = 2
+
+
+class Gatherer:
+    """One tree of the input, cut into all outputs.
+
+    Parameters
+    ----------
+    source, path
+        The tree.
+    sinks
+        The outputs.
+    compression
+        How everything is packed; ``None``: as each branch is in the input.
+
+    Raises
+    ------
+    CorruptFile
+        If the tree contradicts itself.
+    UnsupportedContent
+        If it holds what can't be copied like this.
+    """
+
+    def __init__(self, source: Input, path: str, sinks: Sequence[Sink], compression: str | None) -> None:
+        entry = source.trees[path]
+        self._source, self._path, self._sinks = source, path, sinks
+        where = source.image.where(path)
+        self._template = Template(
+            source.unpacked(entry), entry.key.length, entry.class_name, source.streamers.classes, where
+        )
+        if self._template.friends:
+            raise UnsupportedContent("its friends go with all of its entries, not with some", where=where)
+        self._view = self._template.view()
+        self._baskets = baskets_of(self._view, where)
+        #: The entries of the tree.
+        self.entries = int(self._view.numbers(self._template.tree)["fEntries"])
+        title = entry.key.title.decode("utf-8", "surrogateescape")
+        self._made = [sink.object(path, entry.class_name, title) for sink in sinks]
+        self._words = self._baskets.numbers["fCompress"].astype(np.int64)
+        self._words[self._words < 0] = source.skeleton.header.compression
+        if compression is not None:
+            self._words[:] = self._baskets.numbers["fCompress"][:] = Compression.parse(compression).word
+        self._cuts = list(self._branches(whole=compression is None))
+        #: For each stream: branch, size, first entry and position of every basket, and its unpacked size.
+        self._lie: list[list[tuple[int, ...]]] = [[] for _ in sinks]
+        self._written = np.zeros((len(self._cuts), len(sinks)), np.int64)
+
+    def run(
+        self,
+        chosen: Callable[[int, int], list[NDArray[np.int64]]],
+        events: Sequence[int],
+        progress: Callable[[float], None],
+    ) -> None:
+        """Write all baskets, and tell the outputs what their trees are.
+
+        Parameters
+        ----------
+        chosen
+            Which entries go to each stream: see :mod:`grid.rootio.gather.masks`.
+        events
+            How many do.
+        progress
+            Called with the share that is done.
+        """
+        unpacked = float(self._baskets.numbers["fTotBytes"].sum()) / max(self.entries, 1)
+        size = min(_MOST, max(_LEAST, _SECTION // len(self._sinks)))
+        section = max(1, int(size / max(unpacked, 1)))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for start in range(0, max(self.entries, 1), section):
+                stop = min(start + section, self.entries)
+                self._round(pool, stop, chosen, flush=stop == self.entries)
+                if sum(cut.held for _, cut in self._cuts) > _HELD:
+                    self._round(pool, stop, chosen, flush=True)
+                progress(stop / max(self.entries, 1))
+        for stream, entries in enumerate(events):
+            self._made[stream].body = self._tree(stream, entries).body
+
+    def check(self, stream: int, found: Input, entries: int) -> None:
+        """Hold an output that was read back against what was gathered for it: all baskets, and every entry's bytes.
+
+        Raises
+        ------
+        ClosureError
+            If it is not what was to be written.
+        InputError
+            If it can't be read.
+        """
+        entry, where = found.trees[self._path], found.image.where(self._path)
+        try:
+            view = self._template.match(found.unpacked(entry), entry.key.length)
+        except Differs as error:
+            raise ClosureError("its tree is not described as that of the input", where=where) from error
+        baskets = baskets_of(view, where)
+        lie = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks])
+        wanted, _ = self._lies(stream)
+        if view.numbers(self._template.tree)["fEntries"] != entries or baskets.embedded:
+            raise ClosureError(f"its tree does not have {entries} entries", where=where)
+        if lie.shape != wanted.shape or (in_order(lie) != wanted).any():
+            raise ClosureError("its branches don't have the baskets that were written", where=where)
+        laid = _pieces(view, baskets, where)
+
+        def same(number: int) -> bool:
+            index, cut = self._cuts[number]
+            of = laid.get(index, Pieces(cut.of.what, [], [], [0], []))
+            return digest_of(found.image, of) == cut.fillers[stream].digest.value
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for number, right in enumerate(pool.map(same, range(len(self._cuts)))):
+                if not right:
+                    what = self._cuts[number][1].of.what
+                    raise ClosureError(f"{what} does not hold what was gathered for it", where=where)
+
+    def _branches(self, *, whole: bool) -> Iterator[tuple[int, BranchCut]]:
+        """Yield the branches that have entries of their own."""
+        numbers = self._baskets.numbers
+        laid = _pieces(self._view, self._baskets, self._source.image.where(self._path))
+        tree = self._source.trees[self._path].key.name.decode("utf-8", "surrogateescape")
+        for index, of in laid.items():
+            room = int(numbers["fBasketSize"][index])
+            usual = max(room, int(numbers["fTotBytes"][index]) // (len(of.edges) - 1))
+            name = self._template.branches[index].name.decode("utf-8", "surrogateescape")
+            yield (
+                index,
+                BranchCut(
+                    self._source.image,
+                    of,
+                    (name, tree),
+                    target=min(_LARGEST, max(_SMALLEST, usual)),
+                    room=max(room, 0),
+                    compression=Compression.of_word(int(self._words[index])),
+                    streams=len(self._sinks),
+                    whole=whole,
+                ),
+            )
+
+    def _round(
+        self,
+        pool: ThreadPoolExecutor,
+        stop: int,
+        chosen: Callable[[int, int], list[NDArray[np.int64]]],
+        *,
+        flush: bool,
+    ) -> None:
+        """Go on with all branches, a few at a time, and write what comes of each, in order."""
+
+        def step(number: int) -> Any:
+            return pool.submit(self._cuts[number][1].step, stop, chosen, flush=flush)
+
+        ahead = 2 * _THREADS
+        waiting = [step(number) for number in range(min(ahead, len(self._cuts)))]
+        for number in range(len(self._cuts)):
+            ready = waiting.pop(0).result()
+            if number + ahead < len(self._cuts):
+                waiting.append(step(number + ahead))
+            for stream, baskets in enumerate(ready):
+                for basket in baskets:
+                    self._write(number, stream, basket)
+
+    def _write(self, number: int, stream: int, basket: Basket) -> None:
+        index, cut = self._cuts[number]
+        out, parent = self._sinks[stream].out, self._made[stream].place
+        if isinstance(basket, Raw):
+            head, payload = basket.moved(out.position, parent), bytes(basket.payload)
+        else:
+            head, payload = cut.key.encode(basket, out.position, parent), basket.payload
+        first, size = int(self._written[number, stream]), len(head) + len(payload)
+        place = out.append(head, payload)
+        self._lie[stream].append((index, size, first, place, basket.unpacked + len(head)))
+        self._written[number, stream] += basket.entries
+
+    def _lies(self, stream: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the baskets of an output as `MergedTree.lie` has them, and their unpacked sizes."""
+        lie = in_order(np.array(self._lie[stream], np.int64).reshape(-1, 5).T)
+        return lie[:4], lie[4]
+
+    def _tree(self, stream: int, entries: int) -> CutTree:
+        tree = CutTree(self._template)
+        tree.hold(self._view, self._baskets, *self._lies(stream), entries)
+        return tree
+
+
+def _pieces(view: TreeView, baskets: Baskets, where: str) -> dict[int, Pieces]:
+    """Return the baskets of each branch that has some, in order; they must follow each other without a gap."""
+    rows = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks, baskets.entries])
+    owner, nbytes, firsts, seeks, entries = in_order(rows)
+    embedded: dict[int, list[Any]] = {}
+    for one in sorted(baskets.embedded, key=lambda one: one.first):
+        embedded.setdefault(one.branch, []).append(one)
+    branches = view.template.branches
+    edges = np.searchsorted(owner, np.arange(len(branches) + 1)).tolist()
+    found = {}
+    for index, branch in enumerate(branches):
+        mine, late = slice(edges[index], edges[index + 1]), embedded.get(index, [])
+        if mine.start == mine.stop and not late:
+            continue
+        counts = [*entries[mine].tolist(), *(one.entries for one in late)]
+        ends = np.cumsum([0, *counts]).tolist()
+        what = branch.name.decode("utf-8", "backslashreplace")
+        if ends[:-1] != [*firsts[mine].tolist(), *(one.first for one in late)]:
+            raise CorruptFile(f"the baskets of branch {what!r} don't follow each other", where=where)
+        found[index] = Pieces(what, seeks[mine].tolist(), nbytes[mine].tolist(), ends, late)
+    return found

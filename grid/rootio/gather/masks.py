@@ -1,0 +1,37 @@
+"""Which entries of a tree go to which stream."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernels import jagged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["by_masks", "every"]
+
+
+def by_masks(masks: NDArray[np.uint64], streams: int) -> Callable[[int, int], list[NDArray[np.int64]]]:
+    """Return what chooses the entries of each stream by the bits of their masks, uint64 ``[n]``."""
+
+    # the baskets of many branches begin and end with the same entries
+    @lru_cache(maxsize=8)
+    def chosen(start: int, stop: int) -> list[NDArray[np.int64]]:
+        return jagged.partition(masks[start:stop], streams)
+
+    return chosen
+
+
+def every(streams: int) -> Callable[[int, int], list[NDArray[np.int64]]]:
+    """Return what chooses all entries for each stream."""
+
+    def chosen(start: int, stop: int) -> list[NDArray[np.int64]]:
+        return [np.arange(stop - start, dtype=np.int64)] * streams
+
+    return chosen
