@@ -16,6 +16,7 @@ from grid.rootio.merging import (
     MergeInput,
     MergeReport,
     events_occur_twice,
+    identity_said,
     not_looked_at,
     said_by_inputs,
     same_table,
@@ -129,7 +130,7 @@ class CopyMerge:
         if self.options.identity is not None:
             return [self.options.identity]
         with Input(self.sources[0]) as first:
-            said = tuple(first.record.get("identity") or ())
+            said = identity_said(first.record)
         made = tuple(branch.name for branch in ENTRY_BRANCHES)
         return [names for names in (said, DEFAULT_IDENTITY, made) if names]
 
@@ -254,7 +255,7 @@ class CopyMerge:
         return notes
 
     def _identity(self) -> tuple[str, ...] | None:
-        said = tuple(self.records[0].get("identity") or ())
+        said = identity_said(self.records[0])
         return self.copier.identity or self.options.identity or said or None
 
     def _carry_side(self, info: TreeInfo, where: str) -> Carried:

@@ -27,6 +27,7 @@ from grid.rootio.merging import (
     MergeOptions,
     MergeReport,
     events_occur_twice,
+    identity_said,
     not_looked_at,
     said_by_inputs,
     same_table,
@@ -298,7 +299,7 @@ class _Merge:
     def _choose_identity(self, source: Source, infos: Sequence[TreeInfo]) -> tuple[str, ...] | None:
         if self.options.identity is not None:
             return find_identity(source, infos, self.options.identity).names
-        said = tuple((source.record or {}).get("identity") or ())
+        said = identity_said(source.record)
         made = tuple(branch.name for branch in ENTRY_BRANCHES)
         for names in dict.fromkeys(names for names in (said, DEFAULT_IDENTITY, made) if names):
             try:

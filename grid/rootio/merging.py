@@ -22,6 +22,7 @@ __all__ = [
     "MergeOptions",
     "MergeReport",
     "events_occur_twice",
+    "identity_said",
     "not_looked_at",
     "said_by_inputs",
     "same_table",
@@ -185,6 +186,13 @@ def same_table(
             where=where,
             todo="merge only files that were split by one table",
         )
+
+
+def identity_said(record: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the branches that identify an event, as a file's own record says; none if it says nothing sound."""
+    said = (record or {}).get("identity")
+    sound = isinstance(said, list) and all(isinstance(name, str) for name in said)
+    return tuple(said) if sound and said else ()
 
 
 def said_by_inputs(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

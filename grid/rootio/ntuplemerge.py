@@ -14,6 +14,7 @@ from grid.rootio.merging import (
     CantCopy,
     MergeInput,
     MergeReport,
+    identity_said,
     not_looked_at,
     said_by_inputs,
     same_table,
@@ -155,7 +156,7 @@ class NTupleMerge:
 
     def _found(self) -> dict[str, Any]:
         """Return what the output's record says."""
-        said = tuple(self.records[0].get("identity") or ())
+        said = identity_said(self.records[0])
         identity = self.options.identity or said or None
         return {
             **said_by_inputs(self.records),

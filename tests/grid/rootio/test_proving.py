@@ -132,3 +132,12 @@ def test_offsets_say_where_entries_are(lengths: list[int], key_length: int) -> N
 def test_entries_of_one_size_need_no_offsets(width: int, entries: int) -> None:
     found = entry_offsets(bytes(width * entries), width * entries, entries, 77)
     assert found.tolist() == [width * number for number in range(entries + 1)]
+
+
+@pytest.mark.parametrize("said", [5, "run", [1], {"a": 1}, ["gone"]])
+def test_a_record_that_says_nonsense_of_identities_is_not_believed(tmp_path: Path, said: object) -> None:
+    from tests.grid.rootio.making import events, write
+
+    write(tmp_path / "in.root", {"Events": events(5)}, record={"identity": said})
+    report = merge([tmp_path / "in.root"], tmp_path / "out.root")
+    assert report.duplicates.by == ("run", "luminosityBlock", "event")
