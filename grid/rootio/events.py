@@ -100,7 +100,7 @@ def find_event_trees(
         If trees that are named together differ in their number of entries.
     """
     said = (source.record or {}).get("event_trees")
-    if not named and isinstance(said, list) and set(said) <= set(source.tree_paths):
+    if not named and isinstance(said, list) and all(path in source.tree_paths for path in said):
         named = said
     if named:
         found = [source.info(path) for path in named]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sitecfg.errors import CorruptFile
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,12 +32,22 @@ def known_origins(source: Source, path: str, own: str = "") -> list[Stretch]:
     """Return where the rows of a tree are from, as its file's record says.
 
     `own` is the origin of the rows of a file whose record says nothing about them.
+
+    Raises
+    ------
+    CorruptFile
+        If it says nonsense.
     """
     entries = source.info(path).entries
-    said = (source.record or {}).get("origins", {}).get(path)
+    told = (source.record or {}).get("origins")
+    said = told.get(path) if isinstance(told, dict) else None
     if not isinstance(said, list):
         return [Stretch(own, entries)]
-    found = [Stretch(str(part["origin"]), int(part["rows"])) for part in said]
+    try:
+        found = [Stretch(str(part["origin"]), int(part["rows"])) for part in said]
+    except (KeyError, TypeError, ValueError) as error:
+        where = f"{source.url}: {path}"
+        raise CorruptFile("the record says nonsense of where its rows are from", where=where) from error
     # a file that another program has changed since can't be believed
     return found if sum(part.rows for part in found) == entries else [Stretch("", entries)]
 

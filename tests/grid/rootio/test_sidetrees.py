@@ -9,7 +9,7 @@ from grid.rootio.merge import MergeOptions, MergeReport, merge
 from grid.rootio.source import open_source
 from grid.rootio.split import SplitRecipe, split
 from grid.trigger import TriggerTable
-from sitecfg.errors import ClosureError, SchemaMismatch
+from sitecfg.errors import ClosureError, CorruptFile, SchemaMismatch
 from tests.grid.rootio.making import Table, events, flat, nano, read_lists, runs, sections, write
 
 if TYPE_CHECKING:
@@ -144,3 +144,16 @@ def test_many_rows_in_small_chunks(tmp_path: Path) -> None:
     write(tmp_path / "in.root", {"Events": made, "LuminosityBlocks": sections(made)}, cluster_bytes=500)
     merge(cut(tmp_path, "in", memory_bytes=4000), tmp_path / "out.root", MergeOptions(memory_bytes=200))
     assert read_lists(tmp_path / "out.root", "LuminosityBlocks")["luminosityBlock"] == list(np.arange(1, 101))
+
+
+@pytest.mark.parametrize(
+    "said", [7, {"Runs": [{}]}, {"Runs": [{"origin": "", "rows": "many"}]}, {"Runs": [3]}]
+)
+def test_a_record_that_says_nonsense_of_rows_is_refused_or_passed_over(tmp_path: Path, said: object) -> None:
+    write(tmp_path / "in.root", {"Events": events(5), "Runs": runs(1, 1.0)}, record={"origins": said})
+    if isinstance(said, dict):
+        with pytest.raises(CorruptFile, match="nonsense"):
+            merge([tmp_path / "in.root"], tmp_path / "out.root")
+        assert not (tmp_path / "out.root").exists()
+    else:
+        merge([tmp_path / "in.root"], tmp_path / "out.root")
