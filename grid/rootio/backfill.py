@@ -17,7 +17,7 @@ from sitecfg.errors import SchemaMismatch, UnsupportedContent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["fill", "unite"]
+__all__ = ["fill", "fill_all", "unite"]
 
 #: So many differences are named in a message.
 _NAMED = 8
@@ -102,6 +102,17 @@ def fill(
                 todo="merge them apart, or leave the branch out",
             )
     return filled
+
+
+def fill_all(
+    trees: Mapping[str, Mapping[str, Column]],
+    mine: Mapping[str, Sequence[Branch]],
+    wanted: Mapping[str, Sequence[Branch]],
+    entries: int,
+    url: str,
+) -> dict[str, dict[str, Column]]:
+    """Fill the columns of several trees of a file, as :func:`fill` does those of one."""
+    return {path: fill(trees[path], mine[path], of, entries, f"{url}: {path}") for path, of in wanted.items()}
 
 
 def _wider(one: Branch, other: Branch) -> Branch | None:

@@ -14,21 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.backfill import fill, unite
+from grid.rootio.backfill import fill_all, unite
 from grid.rootio.carry import Carried, carry
 from grid.rootio.checksums import Checksums, checksum_file
 from grid.rootio.copymerge import CopyMerge
 from grid.rootio.duplicates import Duplicates, Finder
-from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees, find_identity
+from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
+from grid.rootio.identities import choose_identity
 from grid.rootio.merging import (
-    DEPTHS,
     CantCopy,
     MergeInput,
     MergeOptions,
     MergeReport,
+    check_options,
     events_occur_twice,
-    identity_said,
-    not_looked_at,
     said_by_inputs,
     same_table,
 )
@@ -51,7 +50,6 @@ from grid.rootio.verify import verify
 from kernels.adler import hex8
 from sitecfg.errors import (
     CorruptFile,
-    MissingIdentity,
     SchemaMismatch,
     UnsupportedContent,
     UsageError,
@@ -110,7 +108,7 @@ def merge(
     if not sources:
         raise UsageError("there is nothing to merge", todo="name at least one file")
     paths, options = [Path(source) for source in sources], options or MergeOptions()
-    _check(options)
+    check_options(options)
     with Input(paths[0]) as first:
         if not first.trees and not first.ntuples and first.objects:
             return merge_objects(paths, out, options, record or {})
@@ -126,19 +124,6 @@ def merge(
         except CantCopy:
             continue  # then it is unpacked; if that can't be done either, it says why
     return _Merge(paths, out, options, progress, copying=False).run(record or {})
-
-
-def _check(options: MergeOptions) -> None:
-    for what, value, allowed in (
-        ("duplicates", options.duplicates, ("report", "refuse")),
-        ("side", options.side, ("rule", "concat")),
-        ("verify", options.verify, DEPTHS),
-        ("schema", options.schema, ("strict", "backfill")),
-    ):
-        if value not in allowed:
-            raise UsageError(f"{what} is {' or '.join(map(repr, allowed))}, not {value!r}")
-    if options.duplicates == "refuse" and options.verify == "copied":
-        raise not_looked_at(options.verify)
 
 
 class _Merge:
@@ -280,7 +265,7 @@ class _Merge:
         self.events = self._carry(infos, source.url)
         if self.options.schema == "backfill":
             self.events = self._unite()
-        self.identity = self._choose_identity(source, infos)
+        self.identity = choose_identity(source, infos, self.options)
         self.finder = Finder(self.identity or ())
         if self.identity is None:
             which = "those values of each event that can be read" if self.unread else "each event's values"
@@ -295,18 +280,6 @@ class _Merge:
                 for part in self._carry([source.info(part.path) for part in there], source.url):
                     told[part.path].append((f"{source.url}: {part.path}", part.branches))
         return [Carried(part.path, part.title, unite(told[part.path])) for part in self.events]
-
-    def _choose_identity(self, source: Source, infos: Sequence[TreeInfo]) -> tuple[str, ...] | None:
-        if self.options.identity is not None:
-            return find_identity(source, infos, self.options.identity).names
-        said = identity_said(source.record)
-        made = tuple(branch.name for branch in ENTRY_BRANCHES)
-        for names in dict.fromkeys(names for names in (said, DEFAULT_IDENTITY, made) if names):
-            try:
-                return find_identity(source, infos, names).names
-            except MissingIdentity:
-                continue
-        return None
 
     def _add(self, source: Source, sums: Checksums, copier: Copier | NTupleCopier | None) -> None:
         """Append the events of an input, and what is new in its other trees."""
@@ -401,19 +374,9 @@ class _Merge:
         tally = Tally(known=identity is not None)
         wanted = {part.path: part.branches for part in self.events}
         for chunk in reader.chunks(self.options.memory_bytes):
+            filled = chunk.trees
             if self.options.schema == "backfill":
-                filled = {
-                    path: fill(
-                        chunk.trees[path],
-                        reader.branches[path],
-                        of,
-                        len(chunk),
-                        f"{reader.source.url}: {path}",
-                    )
-                    for path, of in wanted.items()
-                }
-            else:
-                filled = chunk.trees
+                filled = fill_all(chunk.trees, reader.branches, wanted, len(chunk), reader.source.url)
             hashes, keys = reader.hashes(chunk), reader.keys(chunk)
             tally.add(hashes, keys)
             if filled is not chunk.trees:

@@ -21,6 +21,7 @@ __all__ = [
     "MergeInput",
     "MergeOptions",
     "MergeReport",
+    "check_options",
     "events_occur_twice",
     "identity_said",
     "not_looked_at",
@@ -142,6 +143,20 @@ class MergeReport:
         read = sum(one.bytes for one in self.inputs)
         answer["bytes_not_covered"] = None if covered is None else read - covered
         return answer
+
+
+def check_options(options: MergeOptions) -> None:
+    """Refuse words that mean nothing; raises :class:`sitecfg.errors.UsageError`."""
+    for what, value, allowed in (
+        ("duplicates", options.duplicates, ("report", "refuse")),
+        ("side", options.side, ("rule", "concat")),
+        ("verify", options.verify, DEPTHS),
+        ("schema", options.schema, ("strict", "backfill")),
+    ):
+        if value not in allowed:
+            raise UsageError(f"{what} is {' or '.join(map(repr, allowed))}, not {value!r}")
+    if options.duplicates == "refuse" and options.verify == "copied":
+        raise not_looked_at(options.verify)
 
 
 def events_occur_twice(found: Duplicates, where: str) -> DuplicateEvents:

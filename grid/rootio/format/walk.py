@@ -7,50 +7,27 @@ description explains can't be walked over.
 
 from __future__ import annotations
 
-import re
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from grid.rootio.format.keys import parse_text
+from grid.rootio.format.nodes import BASE, LISTS, OF_POINTERS, PLAIN, POINTER, REFERENCED, TOBJECT, Node
 from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
+from grid.rootio.format.plans import Plans
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from grid.rootio.format.described import ClassInfo, Member
 
-__all__ = ["PLAIN", "Node", "Plain", "Plans", "Walk"]
+__all__ = ["Walk"]
 
 _U32: Final = struct.Struct(">I").unpack_from
 _NEW_CLASS: Final = 0xFFFFFFFF
-_REFERENCED: Final = 1 << 4
 #: A TClonesArray's bit: its objects are stored member by member.
 _MEMBERWISE: Final = 1 << 12
 _DEEPEST: Final = 100
-#: Bytes of each plain type, by ROOT's number: char, short, int, long, float, counter ... bool. 9 and 19 vary.
-PLAIN: Final = {
-    1: 1,
-    2: 2,
-    3: 4,
-    4: 8,
-    5: 4,
-    6: 4,
-    8: 8,
-    10: 1,
-    11: 1,
-    12: 2,
-    13: 4,
-    14: 8,
-    16: 8,
-    17: 8,
-    18: 1,
-}
-_BITS, _CHARS, _STRING, _TOBJECT, _TNAMED = 15, 7, 65, 66, 67
-_BASE, _ARRAY, _POINTER = 0, 20, 40
-_EMBEDDED: Final = frozenset({61, 62, 63, 68})
-_POINTED: Final = frozenset({64, 69})
 #: Bytes of an item of the arrays that write themselves.
 _ARRAYS: Final = {
     "TArrayC": 1,
@@ -63,49 +40,8 @@ _ARRAYS: Final = {
 }
 #: Colours and such: numbers only, whose description some writers leave out, or give for another version.
 _ATTRIBUTES: Final = frozenset({"TAttLine", "TAttFill", "TAttMarker"})
-_LISTS: Final = frozenset({"TList", "THashList"})
-#: How many pointers an item is in collections without options.
-_POINTERS: Final = {"TObjArray": 1, "TMap": 2}
-_STL: Final = frozenset({300, 365, 500})
-_OF_POINTERS: Final = re.compile(r"(vector|list|deque|set|multiset)<\w+\* ?>")
 #: A bit in the version of a container: its objects are stored member by member.
 _BY_MEMBERS: Final = 1 << 14
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plain:
-    """Plain members that stand together, ``size`` bytes: where each begins in them, and ROOT's number of its type."""
-
-    places: dict[str, tuple[int, int]]
-    size: int
-
-
-@dataclass(slots=True)
-class Node:
-    """An object.
-
-    ``plains`` are its plain members, with where they stand; ``marks`` says where each other member begins, and ROOT's
-    number of its type, and where a base is that writes itself; ``texts`` is what its strings say, ``inner`` are the
-    objects that stand in it.
-    """
-
-    class_name: str
-    begin: int
-    end: int
-    parent: Node | None
-    plains: list[tuple[int, Plain]] = field(default_factory=list)
-    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    texts: dict[str, bytes] = field(default_factory=dict)
-    inner: dict[str, Node] = field(default_factory=dict)
-
-    def place(self, name: str) -> int | None:
-        """Return where a member begins, None if there is none of this name."""
-        if name in self.marks:
-            return self.marks[name][0]
-        for at, plain in self.plains:
-            if name in plain.places:
-                return at + plain.places[name][0]
-        return None
 
 
 class Walk:
@@ -184,12 +120,12 @@ class Walk:
         if self._depth > _DEEPEST:
             raise CorruptFile("objects are nested too deep", where=self.where)
         if class_name == "TObject":
-            node.marks.setdefault("TObject", (at, _TOBJECT))
+            node.marks.setdefault("TObject", (at, TOBJECT))
             at = self._tobject(at)
         elif class_name == "TString":
             _, at = parse_text(self.data, at)
         elif class_name in _ARRAYS:
-            node.marks.setdefault(class_name, (at, _BASE))
+            node.marks.setdefault(class_name, (at, BASE))
             (count,) = struct.unpack_from(">i", self.data, at)
             at = self._skip(at + 4, count * _ARRAYS[class_name], limit)
         else:
@@ -248,7 +184,7 @@ class Walk:
         at += 6
         if class_name in _ATTRIBUTES:
             return end
-        if class_name in _POINTERS or class_name in _LISTS:
+        if class_name in OF_POINTERS or class_name in LISTS:
             at = self._collection(class_name, at, end, node)
         elif class_name == "TClonesArray":
             at = self._clones(at, end, node)
@@ -269,9 +205,9 @@ class Walk:
         at += 8 if class_name == "TObjArray" else 4
         if not 0 <= count <= end - at:
             raise CorruptFile(f"a list says that it has {count} items", where=self.where)
-        for _ in range(count * _POINTERS.get(class_name, 1)):
+        for _ in range(count * OF_POINTERS.get(class_name, 1)):
             at = self.pointer(at, end, node)
-            if class_name in _LISTS:
+            if class_name in LISTS:
                 _, at = parse_text(self.data, at)
         return at
 
@@ -305,7 +241,7 @@ class Walk:
     def _tobject(self, at: int) -> int:
         _, _, bits = struct.unpack_from(">HII", self.data, at)
         self.tobjects.append(at)
-        return at + (12 if bits & _REFERENCED else 10)
+        return at + (12 if bits & REFERENCED else 10)
 
     def _skip(self, at: int, size: int, limit: int) -> int:
         if not 0 <= size <= limit - at:
@@ -316,7 +252,7 @@ class Walk:
 
     def counted(self, at: int, limit: int, node: Node, member: Member) -> int:
         """Walk over an array behind a pointer."""
-        code = member.code - _POINTER
+        code = member.code - POINTER
         node.marks[member.name] = (at, member.code)
         there = self.data[at]
         if not there:
@@ -363,133 +299,3 @@ class Walk:
             raise CorruptFile("a container is longer than what holds it", where=self.where)
         self.counts.append((at, end))
         return end
-
-
-class Plans:
-    """How each version of a class is walked, made when it is first met."""
-
-    def __init__(self, classes: Iterable[ClassInfo]) -> None:
-        self._by_version: dict[tuple[str, int], ClassInfo] = {}
-        self._by_checksum: dict[tuple[str, int], ClassInfo] = {}
-        for one in classes:
-            self._by_version.setdefault((one.name, one.version), one)
-            self._by_checksum.setdefault((one.name, one.checksum), one)
-        self._plans: dict[tuple[str, int, int], list[_Step]] = {}
-
-    def describes(self, class_name: str) -> bool:
-        """Whether the file says anything of a class, or needs not."""
-        return any(name == class_name for name, _ in self._by_version) or class_name in {*_LISTS, *_POINTERS}
-
-    def knows(self, class_name: str, checksum: int) -> bool:
-        """Whether a class with this checksum is described."""
-        return (class_name, checksum) in self._by_checksum
-
-    def of(self, class_name: str, version: int, checksum: int, where: str) -> list[_Step]:
-        """Return what walks over the members of a class, one after the other."""
-        key = class_name, version, checksum
-        if key not in self._plans:
-            found = (
-                self._by_checksum.get((class_name, checksum))
-                if checksum
-                else self._by_version.get((class_name, version))
-            )
-            if found is None:
-                raise UnsupportedContent(
-                    f"it holds a {class_name} of version {version}, which the file does not describe",
-                    where=where,
-                )
-            self._plans[key] = list(_steps(found, where))
-        return self._plans[key]
-
-
-if TYPE_CHECKING:
-    _Step = Callable[[Walk, int, int, Node], int]
-
-
-def _steps(info: ClassInfo, where: str) -> Iterable[_Step]:
-    """Yield what walks over the members of a class, neighbouring plain ones in one step."""
-    places: dict[str, tuple[int, int]] = {}
-    size = 0
-    for member in info.members:
-        width = _width(member)
-        if width is not None:
-            places[member.name] = (size, member.code)
-            size += width
-            continue
-        if size:
-            yield _plain(Plain(places, size))
-            places, size = {}, 0
-        yield _step(info, member, where)
-    if size:
-        yield _plain(Plain(places, size))
-
-
-def _width(member: Member) -> int | None:
-    """Return how many bytes a member always takes, or None."""
-    code, items = member.code, 1
-    if _ARRAY < code < _POINTER:
-        code, items = code - _ARRAY, member.length
-    if code in {9, 19}:
-        return items * _packed_width(member, code)
-    return None if code not in PLAIN else items * PLAIN[code]
-
-
-def _packed_width(member: Member, code: int) -> int:
-    """Return the bytes of a ``Double32_t`` or ``Float16_t`` by the range in its title."""
-    first = member.title.strip()
-    if not first.startswith("["):
-        return 4 if code == 9 else 3
-    parts = first[1 : first.find("]")].split(",")
-    without_range = len(parts) == 3 and parts[0].strip() == parts[1].strip() == "0"
-    if len(parts) < 2 or without_range:
-        return 3
-    return 4
-
-
-def _plain(plain: Plain) -> _Step:
-    def step(_: Walk, at: int, __: int, node: Node) -> int:
-        node.plains.append((at, plain))
-        return at + plain.size
-
-    return step
-
-
-def _step(info: ClassInfo, member: Member, where: str) -> _Step:
-    code, name, kind = member.code, member.name, member.kind.removesuffix("*")
-    if code == _BASE:
-        return lambda walk, at, end, node: walk.object(name, at, end, node)
-    if code == _TOBJECT:
-        return lambda walk, at, end, node: walk.object("TObject", at, end, node)
-    if code == _TNAMED:
-        return lambda walk, at, end, node: walk.object("TNamed", at, end, node)
-    if code == _STRING:
-        return lambda walk, at, _, node: walk.text(at, name, node)
-    if code == _BITS:
-        return lambda walk, at, _, __: at + (6 if walk.u32(at) & _REFERENCED else 4)
-    if code == _CHARS:
-        return lambda walk, at, _, __: walk.counted_texts(at)
-    if code in _EMBEDDED:
-        return lambda walk, at, end, node: walk.object(
-            kind, _marked(node, member, at), end, _inner(node, name, Node(kind, at, end, node))
-        )
-    if code in _POINTED:
-        return lambda walk, at, end, node: walk.pointer(_marked(node, member, at), end, node)
-    if _POINTER < code < _STRING and code - _POINTER in PLAIN:
-        return lambda walk, at, end, node: walk.counted(at, end, node, member)
-    if code in _STL and "*" not in member.kind:
-        return lambda walk, at, end, _: walk.collection_of_the_library(at, end)
-    if code in _STL and _OF_POINTERS.fullmatch(member.kind):
-        return lambda walk, at, end, node: walk.pointers_of_the_library(at, end, node)
-    raise UnsupportedContent(
-        f"the member {info.name}::{name} ({member.kind}, kind {code}) can't be walked over", where=where
-    )
-
-
-def _marked(node: Node, member: Member, at: int) -> int:
-    node.marks[member.name] = (at, member.code)
-    return at
-
-
-def _inner(node: Node, name: str, inner: Node) -> Node:
-    node.inner[name] = inner
-    return inner

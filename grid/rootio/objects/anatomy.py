@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from grid.rootio.format.walk import Node
+    from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
 __all__ = ["Anatomy", "Part", "number", "numbers"]

@@ -12,7 +12,7 @@ from grid.rootio.objects.histograms import histogram, is_histogram
 from grid.rootio.objects.parameters import is_parameter, parameter
 
 if TYPE_CHECKING:
-    from grid.rootio.format.walk import Node
+    from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
 __all__ = ["dissect"]

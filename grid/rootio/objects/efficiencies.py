@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from grid.rootio.format.walk import Node
+    from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
     Values = Mapping[str, NDArray[Any]]

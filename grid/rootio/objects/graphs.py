@@ -10,7 +10,7 @@ from grid.rootio.objects.anatomy import Anatomy, Part, counted, number, numbers
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
-    from grid.rootio.format.walk import Node
+    from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
 __all__ = ["graph", "is_graph"]

@@ -11,7 +11,7 @@ from grid.rootio.objects.anatomy import ARRAYS, Anatomy, Part, array, counted, n
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
-    from grid.rootio.format.walk import Node
+    from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
 __all__ = ["histogram", "is_histogram"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.format.described import Streamers
-from grid.rootio.format.walk import Plans
+from grid.rootio.format.plans import Plans
 from grid.rootio.objects.merged import Merged
 from grid.rootio.objects.origins import ORIGINS, Origins
 from grid.rootio.objects.stored import Stored

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from grid.rootio.format.walk import Node, Plans
+    from grid.rootio.format.nodes import Node
+    from grid.rootio.format.plans import Plans
 
 __all__ = ["Stored"]
 

@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from grid.rootio.format.walk import Node, Walk
+    from grid.rootio.format.nodes import Node
+    from grid.rootio.format.walk import Walk
 
 __all__ = ["integer_branches"]
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from grid.rootio.format.nodes import PLAIN
 from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
-from grid.rootio.format.walk import PLAIN, Walk
+from grid.rootio.format.walk import Walk
 from grid.rootio.verbatim.integers import integer_branches
 from grid.rootio.verbatim.slots import BranchSlots, LeafSlots, Slot, TreeView, arrays_length, grouped
 from sitecfg.errors import UnsupportedContent
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.format.described import ClassInfo
-    from grid.rootio.format.walk import Node, Plain
+    from grid.rootio.format.nodes import Node, Plain
 
 __all__ = ["Differs", "Template"]
 
