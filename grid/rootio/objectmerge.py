@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.merging import MergeOptions
 
 __all__ = ["merge_objects"]
@@ -56,10 +57,14 @@ def merge_objects(
         "verified": options.verify,
     }
     seed = json.dumps([one.xxh3 for one in inputs]).encode()
+
+    def read_back(path: Path) -> Checksums:
+        objects.check(path)
+        return checksum_file(path)
+
     with Sink(out, compression=compression or "none", seed=seed, record={**record, **found}) as sink:
         objects.put(sink)
-        written = sink.close()
-        objects.check(out)
+        written = sink.close(read_back)
     return MergeReport(
         Output(out, written.bytes, written.adler32, written.xxh3, 0, None, None, (), {}),
         inputs,
