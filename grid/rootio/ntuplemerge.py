@@ -20,6 +20,7 @@ from grid.rootio.merging import (
     same_table,
 )
 from grid.rootio.ntuple import read_ntuple
+from grid.rootio.objects.objects import Objects
 from grid.rootio.output import Output
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
@@ -53,6 +54,7 @@ class NTupleMerge:
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
+        self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
@@ -68,6 +70,8 @@ class NTupleMerge:
                 with Input(path) as source:
                     self._add(source, copier, next(sums))
             copier.finish()
+            self.objects.put(sink)
+            self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found()}
             written = sink.close()
@@ -92,6 +96,7 @@ class NTupleMerge:
             {},
             (
                 *copier.notes,
+                *self.objects.notes,
                 "events were not looked at: whether some occur twice is not known",
             ),
             self.options.verify,
@@ -132,6 +137,7 @@ class NTupleMerge:
             raise CantCopy  # the other way says so, with near names
         if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
             raise CorruptFile("it changed while it was copied", where=where)
+        self.objects.add(source)
         self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
         self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, None, None))
@@ -140,15 +146,15 @@ class NTupleMerge:
         """Test what was written as inputs are tested; what isn't sound doesn't stay."""
         try:
             copier.check(self.out, int(written.adler32, 16))
+            self.objects.check(self.out)
         except BaseException:
             self.out.unlink(missing_ok=True)
             raise
 
     def _check(self, source: Input) -> None:
         _check_kinds(source, self.events, str(self.sources[0]))
-        others = [(path, kind) for path, kind in source.others if path not in source.ntuples]
-        others += [(path, entry.class_name) for path, entry in (source.trees | source.ntuples).items()]
-        others = [(path, kind) for path, kind in others if path not in self.events]
+        trees = source.trees | source.ntuples
+        others = [(path, entry.class_name) for path, entry in trees.items() if path not in self.events]
         if others and self.options.on_refused == "refuse":
             raise CantCopy  # the other way carries them, or names them
         for path, kind in others:
@@ -165,6 +171,7 @@ class NTupleMerge:
             "inputs": [{"xxh3": part.xxh3, "events": part.events} for part in self.inputs],
             "origins": {},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
+            **self.objects.record,
             "verified": self.options.verify,
         }
 
