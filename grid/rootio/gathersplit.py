@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.books import Books, MaskBook, difference, total
-from grid.rootio.carry import carry, carry_others
+from grid.rootio.carry import carry
 from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
 from grid.rootio.format.blocks import Compression
@@ -29,7 +29,7 @@ from grid.rootio.reading import EventReader
 from grid.rootio.sections import count_sections, listed
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
-from grid.rootio.splitting import SplitOutput, SplitReport, check_outputs, refuse_parallel
+from grid.rootio.splitting import SplitOutput, SplitReport, check_outputs, objects_of, refuse_parallel
 from grid.rootio.streams import Streams
 from grid.rootio.tally import NOTHING
 from grid.rootio.verbatim.inputs import Input
@@ -78,7 +78,7 @@ class GatherSplit:
         refuse_parallel(source, infos[0], others)
         self.rows = [info.path for info in others]
         self.entries = infos[0].entries
-        self.dropped = carry_others(source, recipe.on_refused)
+        self.objects, self.dropped = objects_of(source, recipe.on_refused, origin)
         self.record = {
             **record,
             "made_by": "split",
@@ -88,6 +88,7 @@ class GatherSplit:
             "inputs": [{"xxh3": origin, "events": self.entries}],
             "origins": {path: origins_json(known_origins(source, path, origin)) for path in self.rows},
             "dropped": [list(item) for item in self.dropped],
+            **self.objects.record,
         }
         self.overlap = np.zeros((len(self.paths), len(self.paths)), np.int64)
 
@@ -121,6 +122,8 @@ class GatherSplit:
                 chosen = by_masks(masks, len(sinks)) if is_events else every(len(sinks))
                 wanted = counts if is_events else [gatherer.entries] * len(sinks)
                 gatherer.run(chosen, wanted, partial(self._tell_written, number, len(gatherers)))
+            for sink in sinks:
+                self.objects.put(sink)
             written = [sink.close() for sink in sinks]
             outputs = tuple(
                 SplitOutput.of(
@@ -140,7 +143,7 @@ class GatherSplit:
             MaskBook(0, 0, NOTHING, None),
             tuple(map(tuple, self.overlap.tolist())),
             self.dropped,
-            self.notes,
+            (*self.notes, *self.objects.copied),
         )
 
     def _sink(self, bit: int, source: Input) -> Sink:
@@ -198,6 +201,7 @@ class GatherSplit:
                 for name, gatherer in zip((*self.events, *self.rows), gatherers, strict=True):
                     trees[name] = events if name in self.events else gatherer.entries
                     gatherer.check(bit, found, trees[name])
+            self.objects.check(path)
             number, mark, sections = self._who(path)
         except InputError as error:
             raise ClosureError(

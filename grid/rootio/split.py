@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.books import Books, MaskBook, difference, total
-from grid.rootio.carry import carry, carry_others, unwritable
+from grid.rootio.carry import carry, unwritable
 from grid.rootio.checksums import checksum_file
 from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
@@ -32,7 +32,14 @@ from grid.rootio.proof import Expected, prove
 from grid.rootio.reading import EventReader
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
-from grid.rootio.splitting import SplitOutput, SplitRecipe, SplitReport, check_outputs, refuse_parallel
+from grid.rootio.splitting import (
+    SplitOutput,
+    SplitRecipe,
+    SplitReport,
+    check_outputs,
+    objects_of,
+    refuse_parallel,
+)
 from grid.rootio.streams import ALL, Streams
 from grid.rootio.tally import NOTHING, Tally, content_hashes
 from kernels import bits, fingerprint, jagged
@@ -149,9 +156,11 @@ class _Split:
         refuse_parallel(source, infos[0], others)
         rows = [part for info in others for part in choose([info])]
         self.rows = [part for part in rows if part.branches]
-        self.dropped_branches = tuple(
-            (part.path, name, why) for part in (*self.events, *rows) for name, why in part.dropped
-        ) + carry_others(source, recipe.on_refused)
+        self.objects, left = objects_of(source, recipe.on_refused, origin)
+        self.dropped_branches = (
+            tuple((part.path, name, why) for part in (*self.events, *rows) for name, why in part.dropped)
+            + left
+        )
         self.record = {**record, **self._found()}
         self.tallies = [Tally() for _ in self.paths]
         self.row_tallies = {part.path: Tally() for part in self.rows}
@@ -179,6 +188,7 @@ class _Split:
             books, dropped = self._close_books()
             self._write_rows(sinks)
             for sink in sinks:
+                self.objects.put(sink)
                 sink.close()
             outputs = tuple(
                 self._prove(bit, sink, branches, reader.entries) for bit, sink in enumerate(sinks)
@@ -191,7 +201,11 @@ class _Split:
             dropped,
             tuple(map(tuple, self.overlap.tolist())),
             self.dropped_branches,
-            self.notes + tuple(note for info in self.source.trees.values() for note in info.notes),
+            (
+                *self.notes,
+                *(note for info in self.source.trees.values() for note in info.notes),
+                *self.objects.copied,
+            ),
         )
 
     def _found(self) -> dict[str, Any]:
@@ -207,6 +221,7 @@ class _Split:
                 for part in self.rows
             },
             "dropped": [list(item) for item in self.dropped_branches],
+            **self.objects.record,
         }
 
     def _sink(self, bit: int) -> Sink:
@@ -320,6 +335,7 @@ class _Split:
 
         whole = max(entries, 1)
         found = prove(self.paths[bit], expected, memory_bytes=self.recipe.memory_bytes, progress=tell)
+        self.objects.check(self.paths[bit])
         tell(1, 1)
         stream = {"stream": self.streams.names[bit], "stream_bit": bit}
         return SplitOutput.of(self.paths[bit], sink.close(), found, **stream)

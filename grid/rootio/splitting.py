@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grid.rootio.carry import carry_others
 from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.objects.objects import Objects
 from grid.rootio.output import Output
 from grid.rootio.reading import MEMORY_BYTES
+from grid.rootio.verbatim.inputs import Input
 from grid.trigger.menu import MENU_PREFIX
 from sitecfg.errors import SchemaMismatch, UsageError
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from grid.rootio.source import Source, TreeInfo
     from grid.trigger.table import Resolved, TriggerTable
 
-__all__ = ["SplitOutput", "SplitRecipe", "SplitReport", "check_outputs", "refuse_parallel"]
+__all__ = ["SplitOutput", "SplitRecipe", "SplitReport", "check_outputs", "objects_of", "refuse_parallel"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,24 @@ def check_outputs(outputs: Collection[str], streams: Sequence[str]) -> None:
             f"outputs are needed for the streams {', '.join(streams)}, "
             f"but were given for {', '.join(outputs) or 'none'}"
         )
+
+
+def objects_of(
+    source: Source, on_refused: str, origin: str
+) -> tuple[Objects, tuple[tuple[str, str, str], ...]]:
+    """Return what is no tree, to be copied into every output; and what is left out: (path, "", reason).
+
+    Raises
+    ------
+    UnsupportedContent
+        If it can't be copied, or the file isn't a local one, and it may not be left out.
+    """
+    objects = Objects(drop=on_refused == "drop")
+    if "://" in source.url:
+        return objects, carry_others(source, on_refused)
+    with Input(Path(source.url)) as found:
+        objects.add(found, origin)
+    return objects, tuple((path, "", why) for path, why in objects.dropped.items())
 
 
 def refuse_parallel(source: Source, events: TreeInfo, others: Sequence[TreeInfo]) -> None:

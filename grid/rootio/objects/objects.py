@@ -57,7 +57,7 @@ class Objects:
         source
             The input.
         own
-            The original file that its objects are from, if it has no record that says so.
+            The original file of objects of which the input's record doesn't say it.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class Objects:
         if not source.objects:
             return
         objects = _stored(source)
-        if not self._origins.add(source, objects, own) and not self._everything:
+        if not self._everything and not self._origins.add(source, objects, own):
             self._notes.append(
                 f"{source.path}: its objects are those of an earlier input, and were not added again"
             )
@@ -130,12 +130,14 @@ class Objects:
     @property
     def record(self) -> dict[str, Any]:
         """What the output's record says of them."""
-        return {ORIGINS: list(self._origins.files)} if self._objects else {}
+        # where everything was added, nobody can say any more how often
+        return {ORIGINS: list(self._origins.files) or [""]} if self._objects else {}
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """The paths of all objects that are written."""
-        return tuple(self._objects)
+    def copied(self) -> list[str]:
+        """What a person should know where all are copied, not added up."""
+        some = _some([*self._objects])
+        return [f"what is no tree is in every output as it is in the input: {some}"] if some else []
 
     @property
     def notes(self) -> list[str]:

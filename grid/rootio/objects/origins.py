@@ -31,7 +31,7 @@ class Origins:
     def add(self, source: Input, objects: Mapping[str, Stored], own: str) -> bool:
         """Note where an input's objects are from; return whether they are new.
 
-        `own` is the origin of the objects of a file whose record says nothing about them.
+        `own` is the origin of objects of which the input's record doesn't say it.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class Origins:
         """
         told = source.record.get(ORIGINS)
         sound = isinstance(told, list) and all(isinstance(one, str) for one in told)
-        said: list[str] = told if sound and told else [own]
+        said: list[str] = [one or own for one in told] if sound and told else [own]
         files = frozenset(said)
         if files.isdisjoint(self.files.keys() - {""}):
             if "" not in files:

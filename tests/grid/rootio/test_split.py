@@ -20,7 +20,6 @@ from sitecfg.errors import (
     OutputExists,
     SchemaMismatch,
     TriggerTableError,
-    UnsupportedContent,
     UsageError,
 )
 from tests.grid.rootio.making import PATHS, Table, as_lists, flat, nano, read_lists, write
@@ -229,19 +228,18 @@ def test_identity_by_entry_adds_branches(tmp_path: Path) -> None:
     assert set(lists["mdcgrid_file"]) == {int(facts.xxh3[:16], 16)}
 
 
-def test_other_objects_are_refused_by_name_or_dropped(tmp_path: Path) -> None:
+def test_other_objects_are_in_every_output_whole(tmp_path: Path) -> None:
     import uproot
 
     with uproot.recreate(tmp_path / "in.root") as file:
         file.mktree("Events", {"event": np.int64}).extend({"event": np.arange(4)})
         file["control/pt"] = np.histogram(np.arange(10.0))
-    how = SplitRecipe(identity=("event",))
-    with pytest.raises(UnsupportedContent, match=r"control/pt \(TH1D\)"):
-        run(tmp_path / "in.root", tmp_path, how)
-    report = run(tmp_path / "in.root", tmp_path, SplitRecipe(identity=("event",), on_refused="drop"))
-    assert [(path, why) for path, _, why in report.dropped_branches] == [
-        ("control/pt", "a TH1D can't be carried yet")
-    ]
+    report = run(tmp_path / "in.root", tmp_path, SplitRecipe(identity=("event",)))
+    assert report.dropped_branches == ()
+    assert report.notes == ("what is no tree is in every output as it is in the input: control/pt",)
+    with uproot.open(tmp_path / "in.root") as before, uproot.open(tmp_path / "all.root") as after:
+        assert after["control/pt"].all_members.keys() == before["control/pt"].all_members.keys()
+        assert (after["control/pt"].values(flow=True) == before["control/pt"].values(flow=True)).all()
 
 
 def test_one_of_two_parallel_trees_is_not_cut_alone(tmp_path: Path) -> None:
