@@ -89,7 +89,8 @@ class Stage:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    home = make_home(tmp_path_factory.mktemp("refusals") / "home", lease=60)
+    # Leases of this length are none that the reaper would have looked at before all is over.
+    home = make_home(tmp_path_factory.mktemp("refusals") / "home", lease=4000)
     with home.settings.open("a") as settings:
         settings.write(f'\n[gateway]\nbody_limit = "{LIMIT} B"\n')
     if request.param == "sqlite":
