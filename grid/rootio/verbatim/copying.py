@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Copied", "check", "chunks_of", "copy"]
 
-_CHUNK: Final = 16 << 20
+_CHUNK: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _check_extents(image: Image, job: Job) -> None:
 
 
 def chunks_of(job: Job, size: int) -> Iterator[Chunk]:
-    """Cut the file into stretches of about 16 MB; a basket is in one stretch whole."""
+    """Cut the file into stretches of about 8 MB; a basket is in one stretch whole."""
     ends = job.seeks + job.nbytes
     at = first = 0
     while at < size:

@@ -344,7 +344,7 @@ def test_stretches_cover_a_file_and_hold_baskets_whole(gaps: list[tuple[int, int
     held = [number for chunk in chunks for number in range(chunk.first, chunk.stop)]
     assert held == list(range(len(seeks)))
     for chunk in chunks:
-        assert chunk.end - chunk.begin <= max([16 << 20, *sizes])
+        assert chunk.end - chunk.begin <= max([8 << 20, *sizes])
         for number in range(chunk.first, chunk.stop):
             assert chunk.begin <= seeks[number] <= seeks[number] + sizes[number] <= chunk.end
 
