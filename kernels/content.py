@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from kernels import reference
 from kernels._arrays import byte_rows, exact, integers, same_length, within_groups
-from kernels._jit import kernel, light
+from kernels._jit import expect, kernel, light
 from kernels._load import eight_bytes
 from kernels.fingerprint import mix64_word
 
-__all__ = ["fixed", "group_sums", "jagged", "salt_of", "seal"]
+__all__ = ["expect", "fixed", "group_sums", "jagged", "salt_of", "seal"]
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]

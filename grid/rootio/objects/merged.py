@@ -35,11 +35,6 @@ class Merged:
         self._rest = self._anatomy.rest(first)
         first.forget()
 
-    @property
-    def adds_up(self) -> bool:
-        """Whether it is a sum, not the same in all inputs."""
-        return bool(self._anatomy.parts)
-
     def add(self, other: Stored) -> None:
         """Put an input's object to it.
 

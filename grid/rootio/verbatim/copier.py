@@ -17,6 +17,7 @@ from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.proving import Inside, Prover
 from grid.rootio.verbatim.template import Differs, Template
 from grid.rootio.verbatim.tree import MergedTree, in_order
+from kernels import content
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ class Copier:
         entries = {int(part.view.numbers(part.view.template.tree)["fEntries"]) for part in parts}
         if len(entries) > 1:
             raise SchemaMismatch(f"parallel event trees differ in length: {sorted(entries)}")
+        if everything and not self._keys:
+            content.expect(sum(int(part.baskets.nbytes.sum()) for part in parts))
         names = [
             f"{part.path} {branch.name.decode('utf-8', 'surrogateescape')}"
             for part in parts
