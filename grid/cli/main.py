@@ -66,8 +66,19 @@ def _root(
     context.obj = Place(home.absolute())
 
 
+def _keep_interrupts(dropped: sys.UnraisableHookArgs) -> None:
+    """Interrupt again where an interrupt came during a destructor, which lets no exception out."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        # Not at once: this is called by the destructor, too.
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(dropped)
+
+
 def main() -> None:
     """Run the command line and leave with a documented exit code."""
+    sys.unraisablehook = _keep_interrupts
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:

@@ -9,6 +9,7 @@ from grid.rootio.format.plans import Plans
 from grid.rootio.objects.merged import Merged
 from grid.rootio.objects.origins import ORIGINS, Origins
 from grid.rootio.objects.stored import Stored
+from grid.rootio.source import RECORD_KEY
 from grid.rootio.verbatim.inputs import Input
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch, UnsupportedContent
 
@@ -109,6 +110,10 @@ class Objects:
     def _add(self, path: str, stored: Stored, key: Key) -> None:
         if b"/" in key.name:
             raise UnsupportedContent(f"the name of this {stored.class_name} has a slash", where=stored.where)
+        if path == RECORD_KEY:
+            raise UnsupportedContent(
+                "the record of a file has its name", where=f"{stored.where} ({stored.class_name})"
+            )
         if path in self._taken:
             kind, other = self._taken[path]
             raise SchemaMismatch(f"it is a {stored.class_name}, but a {kind} in {other}", where=stored.where)

@@ -219,3 +219,28 @@ def test_an_interrupt_has_its_exit_code_and_leaves_nothing(tmp_path: Path, paths
     assert child.returncode == INTERRUPTED, err
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+#: Interrupts itself in a destructor, from which no exception comes out, and then waits for one.
+DESTRUCTOR = """
+import os, signal, threading
+from grid.cli import main
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+
+def verb(**options):
+    late = Late()
+    del late
+    threading.Event().wait(30)
+
+main.app = verb
+main.main()
+"""
+
+
+def test_an_interrupt_during_a_destructor_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", DESTRUCTOR], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "")

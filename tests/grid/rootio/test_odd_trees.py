@@ -163,7 +163,7 @@ def test_values_are_those_that_root_reads(made: Path, name: str, tmp_path: Path)
         ("foreign", "x .its baskets lie in another file"),
         ("weight", "<Weight> .the weight of a tree can't be carried: 2.5"),
         ("slash", "a slash in the name of a tree"),
-        ("histogram", "mdcgrid .TH1F"),
+        ("histogram", "mdcgrid .TH1F.: the record of a file has its name"),
     ],
 )
 def test_what_would_be_lost_is_refused_by_name(made: Path, name: str, words: str, tmp_path: Path) -> None:
