@@ -39,12 +39,19 @@ def test_a_guard_that_is_gone_is_missed(tmp_path: Path, guard: dict[str, Any]) -
     for room in ("catalog", "grid", "kernels", "sitecfg", "tests", "benchmarks"):
         shutil.copytree(HOUSE / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HOUSE / "pyproject.toml", copy)
+    # the copy has no neighbours
+    data = os.environ.get("MDCGRID_REAL_DATA", str(HOUSE.parent / "shared" / "data"))
     target = copy / guard["file"]
     target.write_text(target.read_text("utf-8").replace(guard["line"], guard["without"]), "utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", guard["test"]],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(copy),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MDCGRID_REAL_DATA": data,
+        },
         capture_output=True,
         text=True,
         check=False,
