@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from grid.rootio.format.baskets import entry_offsets, parse_head
 from grid.rootio.format.keys import key_length
-from grid.rootio.format.unpack import blocks_of, unpack
+from grid.rootio.format.unpack import blocks_of, unpack, unpack_covered
 from grid.rootio.treescan import scan_tree
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -165,13 +165,12 @@ class Contents:
         where = f"{where}: {what} at {seek}"
         if key.object_bytes > _LARGEST_HELD or last == key.length + key.object_bytes:
             return self._cover(payload, key.object_bytes, where)
-        blocks = list(blocks_of(payload, key.object_bytes, where))
-        unpacked = b"".join(block.data for block in blocks)
+        unpacked, covered = unpack_covered(payload, key.object_bytes, where)
         try:
             entry_offsets(unpacked, last - key.length, entries, key.length)
         except ValueError as error:
             raise CorruptFile(str(error), where=where) from error
-        return sum(block.packed for block in blocks if block.covered)
+        return covered
 
 
 def _lots(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sitecfg.errors import CorruptFile
@@ -12,7 +11,9 @@ from sitecfg.errors import CorruptFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Block", "blocks_of", "unpack"]
+    _Loaded = tuple[Callable[[memoryview, int], tuple[bytes, bool]], tuple[type[Exception], ...]]
+
+__all__ = ["Block", "blocks_of", "unpack", "unpack_covered"]
 
 _HEAD: Final = 9
 _LZMA_MEMORY: Final = 512 << 20
@@ -34,7 +35,23 @@ class Block:
 
 def unpack(payload: memoryview, size: int, where: str) -> bytes:
     """Return the `size` bytes that `payload` holds. Raises as :func:`blocks_of`."""
-    return b"".join(block.data for block in blocks_of(payload, size, where))
+    return unpack_covered(payload, size, where)[0]
+
+
+def unpack_covered(payload: memoryview, size: int, where: str) -> tuple[bytes, int]:
+    """Return the `size` bytes that `payload` holds, and how many of it checksums cover. Raises as :func:`blocks_of`."""
+    if len(payload) == size:
+        return bytes(payload), 0
+    at = made = sealed = 0
+    parts = []
+    while made < size:
+        data, packed, covered = _block(payload, at, made, size, where)
+        at += _HEAD + packed
+        made += len(data)
+        sealed += packed if covered else 0
+        parts.append(data)
+    _ends(payload, at, where)
+    return parts[0] if len(parts) == 1 else b"".join(parts), sealed
 
 
 def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
@@ -59,44 +76,60 @@ def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
         return
     at = made = 0
     while made < size:
-        if len(payload) - at < _HEAD:
-            raise CorruptFile(f"a packed object ends after {made} of {size} bytes", where=where)
-        letters = bytes(payload[at : at + 2])
-        packed = int.from_bytes(payload[at + 3 : at + 6], "little")
-        length = int.from_bytes(payload[at + 6 : at + 9], "little")
-        at += _HEAD
-        if packed > len(payload) - at or length > size - made or not length:
-            raise CorruptFile("a packed block is larger than its object", where=where)
-        codec = _CODECS.get(letters)
-        if codec is None:
-            raise CorruptFile(f"no algorithm packs blocks called {letters!r}", where=where)
-        try:
-            data, covered = codec(payload[at : at + packed], length)
-        except _failures(letters) as error:
-            raise CorruptFile(
-                f"a block ({letters.decode()}) does not unpack: {error}", where=where
-            ) from error
-        if len(data) != length:
-            raise CorruptFile(f"a block unpacks to {len(data)} bytes, not {length}", where=where)
-        at += packed
-        made += length
+        data, packed, covered = _block(payload, at, made, size, where)
+        at += _HEAD + packed
+        made += len(data)
         yield Block(data, packed, covered=covered)
+    _ends(payload, at, where)
+
+
+def _block(payload: memoryview, at: int, made: int, size: int, where: str) -> tuple[bytes, int, bool]:
+    """Unpack the block at `at`; return its data, its packed length, and whether a checksum covers it."""
+    room = len(payload) - at - _HEAD
+    if room < 0:
+        raise CorruptFile(f"a packed object ends after {made} of {size} bytes", where=where)
+    head = bytes(payload[at : at + _HEAD])
+    letters = head[:2]
+    packed = int.from_bytes(head[3:6], "little")
+    length = int.from_bytes(head[6:], "little")
+    if packed > room or length > size - made or not length:
+        raise CorruptFile("a packed block is larger than its object", where=where)
+    if letters not in _CODECS:
+        raise CorruptFile(f"no algorithm packs blocks called {letters!r}", where=where)
+    codec, failures = _codec(letters)
+    at += _HEAD
+    try:
+        data, covered = codec(payload[at : at + packed], length)
+    except failures as error:
+        raise CorruptFile(f"a block ({letters.decode()}) does not unpack: {error}", where=where) from error
+    if len(data) != length:
+        raise CorruptFile(f"a block unpacks to {len(data)} bytes, not {length}", where=where)
+    return data, packed, covered
+
+
+def _ends(payload: memoryview, at: int, where: str) -> None:
     if at != len(payload):
         raise CorruptFile(f"{len(payload) - at} bytes follow a packed object", where=where)
 
 
-def _zlib(packed: memoryview, length: int) -> tuple[bytes, bool]:
+def _zlib() -> _Loaded:
     from isal import isal_zlib
 
-    # the adler32 at a stream's end is tested by the codec
-    return _inflated(packed, length, isal_zlib.decompressobj()), True
+    def unpack_one(packed: memoryview, length: int) -> tuple[bytes, bool]:
+        # the adler32 at a stream's end is tested by the codec
+        return _inflated(packed, length, isal_zlib.decompressobj()), True
+
+    return unpack_one, (ValueError, isal_zlib.error)  # type: ignore[return-value]  # its stubs call it an instance
 
 
-def _deflate(packed: memoryview, length: int) -> tuple[bytes, bool]:
-    """Unpack a block of ROOT's first algorithm: a bare stream, without a checksum."""
+def _deflate() -> _Loaded:
+    """Load ROOT's first algorithm: a bare stream, without a checksum."""
     from isal import isal_zlib
 
-    return _inflated(packed, length, isal_zlib.decompressobj(wbits=-15)), False
+    def unpack_one(packed: memoryview, length: int) -> tuple[bytes, bool]:
+        return _inflated(packed, length, isal_zlib.decompressobj(wbits=-15)), False
+
+    return unpack_one, (ValueError, isal_zlib.error)  # type: ignore[return-value]  # as above
 
 
 def _inflated(packed: memoryview, length: int, decoder: Any) -> bytes:
@@ -108,42 +141,53 @@ def _inflated(packed: memoryview, length: int, decoder: Any) -> bytes:
     return data
 
 
-def _lz4(packed: memoryview, length: int) -> tuple[bytes, bool]:
-    import lz4.block
-    from xxhash import xxh64_intdigest
+def _lz4() -> _Loaded:
+    from lz4.block import LZ4BlockError, decompress
+    from xxhash import xxh64_digest
 
-    if len(packed) < 8:
-        raise ValueError("it is too short for its checksum")
-    if xxh64_intdigest(packed[8:]) != struct.unpack_from(">Q", packed)[0]:
-        raise ValueError("its xxh64 does not match")
-    data: bytes = lz4.block.decompress(packed[8:], uncompressed_size=length)
-    return data, True
+    def unpack_one(packed: memoryview, length: int) -> tuple[bytes, bool]:
+        if len(packed) < 8:
+            raise ValueError("it is too short for its checksum")
+        body = packed[8:]
+        if xxh64_digest(body) != packed[:8]:
+            raise ValueError("its xxh64 does not match")
+        return decompress(body, uncompressed_size=length), True
+
+    return unpack_one, (ValueError, LZ4BlockError)
 
 
-def _zstd(packed: memoryview, length: int) -> tuple[bytes, bool]:
+def _zstd() -> _Loaded:
     import zstandard
 
-    frame = zstandard.get_frame_parameters(packed)
-    if frame.content_size not in {length, _UNKNOWN}:
-        raise ValueError(f"its frame holds {frame.content_size} bytes, not {length}")
-    decoder: Any = getattr(_local, "zstd", None)
-    if decoder is None:
-        decoder = _local.zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    data: bytes = decoder.decompress(packed, max_output_size=length, allow_extra_data=False)
-    return data, bool(frame.has_checksum)
+    def unpack_one(packed: memoryview, length: int) -> tuple[bytes, bool]:
+        frame = zstandard.get_frame_parameters(packed)
+        if frame.content_size not in {length, _UNKNOWN}:
+            raise ValueError(f"its frame holds {frame.content_size} bytes, not {length}")
+        decoder: Any = getattr(_local, "zstd", None)
+        if decoder is None:
+            decoder = _local.zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        data: bytes = decoder.decompress(packed, max_output_size=length, allow_extra_data=False)
+        return data, bool(frame.has_checksum)
+
+    return unpack_one, (ValueError, zstandard.ZstdError)
 
 
-def _lzma(packed: memoryview, length: int) -> tuple[bytes, bool]:
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
-    data = decoder.decompress(packed, length + 1)
-    if not decoder.eof:
-        data += decoder.decompress(b"", 1)
-    if not decoder.eof or decoder.unused_data:
-        raise ValueError("the stream does not end where it should")
-    return data, decoder.check != lzma.CHECK_NONE
+def _lzma() -> _Loaded:
+    import lzma
+
+    def unpack_one(packed: memoryview, length: int) -> tuple[bytes, bool]:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
+        data = decoder.decompress(packed, length + 1)
+        if not decoder.eof:
+            data += decoder.decompress(b"", 1)
+        if not decoder.eof or decoder.unused_data:
+            raise ValueError("the stream does not end where it should")
+        return data, decoder.check != lzma.CHECK_NONE
+
+    return unpack_one, (ValueError, lzma.LZMAError, EOFError)
 
 
-_CODECS: Final[dict[bytes, Callable[[memoryview, int], tuple[bytes, bool]]]] = {
+_CODECS: Final[dict[bytes, Callable[[], _Loaded]]] = {
     b"ZL": _zlib,
     b"CS": _deflate,
     b"L4": _lz4,
@@ -152,18 +196,7 @@ _CODECS: Final[dict[bytes, Callable[[memoryview, int], tuple[bytes, bool]]]] = {
 }
 
 
-def _failures(letters: bytes) -> tuple[type[Exception], ...]:
-    """Return the exceptions with which a codec says that bytes are wrong."""
-    if letters in {b"ZL", b"CS"}:
-        from isal import isal_zlib
-
-        return (ValueError, isal_zlib.error)  # type: ignore[return-value]  # its stubs call it an instance
-    if letters == b"L4":
-        import lz4.block
-
-        return (ValueError, lz4.block.LZ4BlockError)
-    if letters == b"ZS":
-        import zstandard
-
-        return (ValueError, zstandard.ZstdError)
-    return (ValueError, lzma.LZMAError, EOFError)
+@cache
+def _codec(letters: bytes) -> _Loaded:
+    """Load an algorithm: what unpacks a block to a length and says whether a checksum covered it, and how it fails."""
+    return _CODECS[letters]()

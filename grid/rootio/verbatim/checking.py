@@ -11,7 +11,7 @@ from xxhash import xxh64_intdigest
 
 from grid.rootio.format.keys import parse_text
 from grid.rootio.format.objects import text
-from grid.rootio.verbatim.proving import Inside
+from grid.rootio.verbatim.proving import Inside, Offsets
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -59,6 +59,8 @@ SHORTEST: Final = _SMALL.itemsize
 _TAIL: Final = np.dtype([("version", ">i2"), ("buffer", ">i4"), ("room", ">i4")])
 _END: Final = np.dtype([("entries", ">i4"), ("last", ">i4"), ("flag", "u1")])
 _BLOCK: Final = 9
+_SEAL: Final = np.dtype([("xxh64", ">u8")])
+_UNSEALED: Final = "has a block (L4) whose xxh64 does not match"
 _LETTERS: Final = np.array(
     [int.from_bytes(letters, "big") for letters in (b"ZL", b"L4", b"ZS", b"XZ", b"CS")]
 )
@@ -213,13 +215,20 @@ class Checker:
         job = self.job
         described = (job.kinds[numbers], job.firsts[numbers], job.entries[numbers], sizes, data, lengths)
         rows = zip(*(column.tolist() for column in (begins, ends, *described)), strict=True)
-        covered = 0
+        covered, offsets = 0, Offsets()
         for number, (begin, end, *inside) in zip(numbers.tolist(), rows, strict=True):
             try:
-                covered += prover.look(Inside(*inside), buffer[begin:end])
+                covered += prover.look(number, Inside(*inside), buffer[begin:end], offsets)
             except (CorruptFile, UnsupportedContent) as error:
                 raise self._error(type(error), number, f"is unsound: {error.what}") from error
+            if offsets.many:
+                self._check_offsets(offsets)
+        self._check_offsets(offsets)
         return 0 if self.sealed else covered
+
+    def _check_offsets(self, offsets: Offsets) -> None:
+        if (number := offsets.unsound()) is not None:
+            raise self._error(CorruptFile, number, "is unsound: its entry offsets are out of order")
 
     def _same_names(
         self,
@@ -232,16 +241,13 @@ class Checker:
 
         A branch or tree that got a new name leaves the old one in its baskets.
         """
-        rows = zip(
-            numbers.tolist(), at.tolist(), (at + self._lengths[kinds]).tolist(), kinds.tolist(), strict=True
-        )
-        known = self._names
-        for number, begin, end, kind in rows:
-            if buffer[begin:end] == known[kind]:
-                continue
+        known, ends = self._names, at + self._lengths[kinds]
+        rows = zip(range(len(at)), at.tolist(), ends.tolist(), kinds.tolist(), strict=True)
+        others = [(row, begin, kind) for row, begin, end, kind in rows if buffer[begin:end] != known[kind]]
+        for row, begin, kind in others:
             names = self._called(kind)
             if buffer[begin : begin + len(names)] != names:
-                self._refuse(np.ones(1, bool), np.array([number]), "has the name of another branch or tree")
+                self._refuse(np.ones(1, bool), numbers[row:], "has the name of another branch or tree")
 
     def _called(self, kind: int) -> bytes:
         """Find out from its first basket how a branch's baskets are called."""
@@ -305,7 +311,7 @@ class Checker:
             wrong = (length == 0) | (at[open_] > ends[open_]) | (made[open_] > unpacked[open_])
             self._refuse(wrong, numbers[open_], "has a block that is larger than itself")
             if self.sealed:
-                covered += self._seals(buffer, numbers[open_], here + _BLOCK, packed, letters == _LZ4)
+                covered += self._seals(buffer, data, numbers[open_], here + _BLOCK, packed, letters == _LZ4)
             open_ = open_[made[open_] < unpacked[open_]]
         packed_ones = ends - begins != unpacked
         self._refuse(packed_ones & (at != ends), numbers, "goes on after its last block")
@@ -314,23 +320,20 @@ class Checker:
     def _seals(
         self,
         buffer: memoryview,
+        data: NDArray[np.uint8],
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
         packed: NDArray[np.int64],
         lz4: NDArray[np.bool_],
     ) -> int:
         """Test the checksums of lz4 blocks; return how many bytes they cover."""
-        covered = 0
-        for number, begin, size in zip(
-            numbers[lz4].tolist(), at[lz4].tolist(), packed[lz4].tolist(), strict=True
-        ):
-            digest = xxh64_intdigest(buffer[begin + 8 : begin + size])
-            if size < 8 or digest != int.from_bytes(buffer[begin : begin + 8], "big"):
-                self._refuse(
-                    np.ones(1, bool), np.array([number]), "has a block (L4) whose xxh64 does not match"
-                )
-            covered += size
-        return covered
+        begins, sizes = at[lz4], packed[lz4]
+        self._refuse(sizes < 8, numbers[lz4], _UNSEALED)
+        seals = _gather(data, begins, _SEAL)["xxh64"].tolist()
+        rows = zip(range(len(seals)), (begins + 8).tolist(), (begins + sizes).tolist(), seals, strict=True)
+        bad = [row for row, begin, end, seal in rows if xxh64_intdigest(buffer[begin:end]) != seal]
+        self._refuse(np.ones(len(bad), bool), numbers[lz4][bad], _UNSEALED)
+        return int(sizes.sum())
 
     def _refuse(self, wrong: NDArray[np.bool_], numbers: NDArray[np.int64], what: str) -> None:
         """Raise for the first basket of those that are wrong."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from grid.rootio.format.baskets import entry_offsets
-from grid.rootio.format.unpack import blocks_of
+from grid.rootio.format.unpack import blocks_of, unpack_covered
 from kernels import content
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -18,16 +17,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Inside", "Prover"]
+__all__ = ["Inside", "Offsets", "Prover"]
 
 #: The largest basket of which more is looked at than its checksums.
 _LARGEST: Final = 1 << 28
+#: Entry offsets are looked at so many bytes at a time.
+_TOGETHER: Final = 1 << 20
 #: Two independent hashes of each event, where nothing else tells them apart.
 _ROUNDS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Inside:
+class Inside(NamedTuple):
     """What lies behind a basket's key: ``size`` bytes unpacked, ``data`` of them the entries; the rest says where.
 
     Attributes
@@ -46,6 +46,56 @@ class Inside:
     size: int
     data: int
     key_length: int
+
+
+class Offsets:
+    """The entry offsets of many baskets, tested together: one basket has few, and numpy takes long to begin."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._parts: list[bytes] = []
+        self._said: list[tuple[int, int, int, int]] = []
+        self._bytes = 0
+
+    def add(self, number: int, inside: Inside, data: bytes) -> None:
+        """Take those of a basket, which its number tells from others.
+
+        Raises
+        ------
+        CorruptFile
+            If they aren't as many as its entries.
+        """
+        size, entries = inside.data, inside.entries
+        count = int.from_bytes(data[size : size + 4], "big")
+        if count != entries + 1 or count * 4 > len(data) - size - 4:
+            raise CorruptFile(f"it has {count} entry offsets for {entries} entries")
+        if entries:
+            self._parts.append(data[size + 4 : size + 4 + 4 * entries])
+            self._said.append((number, entries, inside.key_length, inside.key_length + size))
+            self._bytes += 4 * entries
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many that they should be looked at before more come."""
+        return self._bytes >= _TOGETHER
+
+    def unsound(self) -> int | None:
+        """Return the number of a basket whose entries don't lie one behind the other, if there is one; forget all."""
+        if not self._said:
+            return None
+        numbers, entries, least, most = np.array(self._said, np.int64).T
+        offsets = np.frombuffer(b"".join(self._parts), ">i4").astype(np.int32)
+        self._clear()
+        ends = np.cumsum(entries)
+        begins = ends - entries
+        falls = offsets[1:] < offsets[:-1]
+        falls[begins[1:] - 1] = False
+        owners = np.searchsorted(ends, np.flatnonzero(falls), side="right")
+        wrong = (offsets[begins] < least) | (offsets[ends - 1] > most)
+        wrong[owners] = True
+        return int(numbers[wrong][0]) if wrong.any() else None
 
 
 class Prover:
@@ -95,8 +145,10 @@ class Prover:
             return np.ones(len(kinds), bool)
         return np.isin(kinds, list(self._identity))
 
-    def look(self, inside: Inside, payload: memoryview) -> int:
+    def look(self, number: int, inside: Inside, payload: memoryview, offsets: Offsets) -> int:
         """Test a basket; return how many of its packed bytes are under checksums, which all hold.
+
+        Its entry offsets may be left to `offsets`, with the basket's number.
 
         Raises
         ------
@@ -105,14 +157,17 @@ class Prover:
         UnsupportedContent
             If the basket is too large to be held.
         """
-        blocks = blocks_of(payload, inside.size, "")
-        if not self._salts and inside.data == inside.size and inside.kind not in self._identity:
-            return sum(block.packed for block in blocks if block.covered)
+        fixed = inside.data == inside.size and not self._salts and inside.kind not in self._identity
         if inside.size > _LARGEST:
+            if fixed:
+                return sum(block.packed for block in blocks_of(payload, inside.size, "") if block.covered)
             raise UnsupportedContent(f"it unpacks to {inside.size} bytes, and at most {_LARGEST} can be held")
-        held = list(blocks)
-        self.entries(inside, held[0].data if len(held) == 1 else b"".join(block.data for block in held))
-        return sum(block.packed for block in held if block.covered)
+        data, covered = unpack_covered(payload, inside.size, "")
+        if self._salts or inside.kind in self._identity:
+            self.entries(inside, data)
+        elif not fixed:
+            offsets.add(number, inside, data)
+        return covered
 
     def entries(self, inside: Inside, data: bytes) -> None:
         """Test what a basket holds, unpacked.
