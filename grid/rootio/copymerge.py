@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from grid.rootio.carry import carry
-from grid.rootio.duplicates import Duplicates, Finder
+from grid.rootio.eventids import EventIds
 from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
 from grid.rootio.format.blocks import Compression
 from grid.rootio.merging import (
     CantCopy,
     MergeInput,
     MergeReport,
-    events_occur_twice,
     identity_said,
-    not_looked_at,
     said_by_inputs,
     same_table,
 )
@@ -25,23 +21,20 @@ from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
 from grid.rootio.reading import tally_rows
-from grid.rootio.sections import check_countable, sections_of
 from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
-from kernels import fingerprint
 from sitecfg.errors import ClosureError, CorruptFile, InputError, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from grid.rootio.carry import Carried
     from grid.rootio.checksums import Checksums
+    from grid.rootio.duplicates import Duplicates
     from grid.rootio.merging import MergeOptions
     from grid.rootio.source import TreeInfo
 
@@ -64,10 +57,7 @@ class CopyMerge:
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
         self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
-        self.finder = Finder(())
-        self.looked = False
-        self.total = np.zeros(2, np.uint64)
-        self.sections: tuple[tuple[int, int, int], ...] = ()
+        self.ids = EventIds(options)
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
@@ -87,7 +77,7 @@ class CopyMerge:
             copier.finish()
             self.objects.put(sink)
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
-            duplicates = self._duplicates()
+            duplicates = self.ids.duplicates(str(self.sources[0]))
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found(duplicates)}
             written = sink.close(self._read_back)
@@ -98,9 +88,9 @@ class CopyMerge:
             written.adler32,
             written.xxh3,
             copier.entries[self.events[0]],
-            fingerprint.to_hex(self.total) if copier.identity else None,
+            self.ids.fingerprint,
             None,
-            self.sections,
+            self.ids.sections,
             entries,
         )
         return MergeReport(
@@ -109,7 +99,7 @@ class CopyMerge:
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
-            (*copier.notes, *self.side.notes, *self.objects.notes, *self._notes(duplicates)),
+            (*copier.notes, *self.side.notes, *self.objects.notes, *self.ids.notes(duplicates)),
             self.options.verify,
             covered=None if self.options.verify == "copied" else copier.covered,
         )
@@ -171,43 +161,15 @@ class CopyMerge:
                 added.sums.adler32,
                 added.sums.xxh3,
                 events,
-                self._know(where, added.columns),
+                self.ids.add(copier.identity, added.columns, where, self.events[0]),
                 None,
             )
         )
 
-    def _know(self, where: str, columns: list[NDArray[Any]]) -> str | None:
-        """Take in what tells an input's events apart; return their fingerprint, if they have an identity."""
-        if not columns and self.options.duplicates == "refuse":
-            raise not_looked_at(self.options.verify)
-        if not columns:
-            return None
-        self.looked = True
-        self.finder.names = self.copier.identity
-        self.finder.add(where, columns)
-        if not self.copier.identity:
-            return None
-        for name, values in zip(self.copier.identity, columns, strict=True):
-            if name in DEFAULT_IDENTITY[:2]:
-                check_countable(name, values, f"{where}: {self.events[0]}/{name}")
-        words = fingerprint.fingerprint(fingerprint.event_keys(columns))
-        self.total += words
-        return fingerprint.to_hex(words)
-
-    def _duplicates(self) -> Duplicates:
-        found = self.finder.find()
-        if found.events and self.options.duplicates == "refuse":
-            raise events_occur_twice(found, str(self.sources[0]))
-        return found
-
     def _read_back(self, path: Path) -> Checksums:
         """Hold what was written against what was read."""
         added = self.copier.check(path)
-        if self.copier.identity:
-            found = fingerprint.fingerprint(fingerprint.event_keys(added.columns))
-            if (found != self.total).any():
-                raise ClosureError("it holds other events than its inputs", where=str(path))
-            self.sections = sections_of(dict(zip(self.copier.identity, added.columns, strict=True)))
+        self.ids.hold(added.columns, str(path))
         if self.side.trees:
             self._read_rows_back(path)
         self.objects.check(path)
@@ -243,17 +205,6 @@ class CopyMerge:
         if source.ntuples:
             raise CantCopy  # the other way names them
 
-    def _notes(self, duplicates: Duplicates) -> list[str]:
-        """Say what is not known of the events, and what is odd."""
-        notes = []
-        if duplicates.events:
-            notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
-        if not self.copier.identity and self.options.verify == "proven":
-            notes.append("events have no identity: a hash of each event's bytes was compared")
-        elif not self.copier.identity:
-            notes.append("events were not looked at: whether some occur twice is not known")
-        return notes
-
     def _identity(self) -> tuple[str, ...] | None:
         said = identity_said(self.records[0])
         return self.copier.identity or self.options.identity or said or None
@@ -277,6 +228,6 @@ class CopyMerge:
             "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             **self.objects.record,
-            "duplicates": duplicates.events if self.looked else None,
+            "duplicates": duplicates.events if self.ids.looked else None,
             "verified": self.options.verify,
         }

@@ -114,8 +114,7 @@ def merge(
             return merge_objects(paths, out, options, record or {})
     ways: list[Callable[[], MergeReport]] = []
     if options.compression is None and options.format is None:
-        if options.verify != "proven":
-            ways.append(lambda: NTupleMerge(paths, out, options, progress).run(record or {}))
+        ways.append(lambda: NTupleMerge(paths, out, options, progress).run(record or {}))
         ways.append(lambda: CopyMerge(paths, out, options, progress).run(record or {}))
         ways.append(lambda: _Merge(paths, out, options, progress, copying=True).run(record or {}))
     for way in ways:
@@ -198,7 +197,7 @@ class _Merge:
         return self._report(written, found, duplicates)
 
     def _copier(self, sink: Sink) -> Copier | NTupleCopier:
-        return NTupleCopier(sink, sealed=True) if self.common else Copier(sink, depth="sealed")
+        return NTupleCopier(sink, depth="sealed") if self.common else Copier(sink, depth="sealed")
 
     def _tell(self, done: int, entries: int) -> None:
         """Report events done of the input, or the proof, that was started last."""
@@ -315,7 +314,7 @@ class _Merge:
         paths = [part.path for part in self.events]
         try:
             if isinstance(copier, NTupleCopier):
-                same = hex8(copier.add(source, paths)) == sums.adler32
+                same = hex8(copier.add(source, paths).adler) == sums.adler32
             else:
                 same = copier.add(source, paths).sums == sums
         except (SchemaMismatch, UnsupportedContent) as error:

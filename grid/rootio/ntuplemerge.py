@@ -1,4 +1,4 @@
-"""Merge RNTuples without unpacking their events: structure and checksums are tested, values are not looked at."""
+"""Merge RNTuples by copying their pages as they are, and test on the way as much as was asked for."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.checksums import checksum_file
-from grid.rootio.duplicates import Duplicates
-from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees
+from grid.rootio.eventids import EventIds
+from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
 from grid.rootio.format.blocks import Compression
 from grid.rootio.merging import (
     CantCopy,
     MergeInput,
     MergeReport,
     identity_said,
-    not_looked_at,
     said_by_inputs,
     same_table,
 )
@@ -26,6 +25,7 @@ from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
+from grid.rootio.verbatim.ntuple_proving import integer_fields
 from kernels.adler import hex8
 from sitecfg.errors import CorruptFile, SchemaMismatch
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from grid.rootio.checksums import Checksums
+    from grid.rootio.duplicates import Duplicates
     from grid.rootio.merging import MergeOptions
 
 __all__ = ["NTupleMerge", "fields_of_all"]
@@ -55,6 +56,9 @@ class NTupleMerge:
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
         self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
+        self.ids = EventIds(options)
+        #: What tells events apart: an RNTuple and its fields.
+        self.identity: tuple[str, tuple[str, ...]] | None = None
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
@@ -65,15 +69,21 @@ class NTupleMerge:
             compression = str(Compression.of_word(first.skeleton.header.compression))
         with ThreadPoolExecutor(1) as hashing, Sink(self.out, compression=compression) as sink:
             sums = hashing.map(checksum_file, self.sources)
-            copier = NTupleCopier(sink, sealed=self.options.verify == "sealed")
+            copier = NTupleCopier(
+                sink,
+                depth=self.options.verify,
+                identity=self.identity,
+                threads=self.options.threads,
+            )
             for path in self.sources:
                 with Input(path) as source:
                     self._add(source, copier, next(sums))
             copier.finish()
             self.objects.put(sink)
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
+            duplicates = self.ids.duplicates(str(self.sources[0]))
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
-            sink.record = {**given, **self._found()}
+            sink.record = {**given, **self._found(duplicates)}
             written = sink.close()
             self._check_output(copier, written)
         entries = copier.entries
@@ -83,24 +93,20 @@ class NTupleMerge:
             written.adler32,
             written.xxh3,
             entries[self.events[0]],
+            self.ids.fingerprint,
             None,
-            None,
-            (),
+            self.ids.sections,
             entries,
         )
         return MergeReport(
             output,
             tuple(self.inputs),
-            Duplicates(),
+            duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
             {},
-            (
-                *copier.notes,
-                *self.objects.notes,
-                "events were not looked at: whether some occur twice is not known",
-            ),
+            (*copier.notes, *self.objects.notes, *self.ids.notes(duplicates)),
             self.options.verify,
-            covered=copier.covered if self.options.verify == "sealed" else None,
+            covered=None if self.options.verify == "copied" else copier.covered,
         )
 
     def _begin(self, first: Input) -> None:
@@ -115,8 +121,26 @@ class NTupleMerge:
                 ]
         if not self.events or not set(self.events) <= set(first.ntuples):
             raise CantCopy
-        if self.options.duplicates == "refuse":
-            raise not_looked_at(self.options.verify)
+        if self.options.verify == "copied":
+            return
+        self.identity = self._choose(first)
+        if self.identity is None and (self.options.verify == "proven" or self.options.identity is not None):
+            raise CantCopy  # the other way compares the events' values, or may know how to read them
+
+    def _choose(self, first: Input) -> tuple[str, tuple[str, ...]] | None:
+        """Return what tells the events apart: an RNTuple, and fields of it that are plain integers."""
+        made = tuple(branch.name for branch in ENTRY_BRANCHES)
+        usual = (identity_said(first.record), DEFAULT_IDENTITY, made)
+        schemas = {path: read_ntuple(first.image, first.ntuples[path]).schema for path in self.events}
+        for names in (self.options.identity,) if self.options.identity is not None else usual:
+            having = [
+                path
+                for path, schema in schemas.items()
+                if names and set(names) <= set(integer_fields(schema))
+            ]
+            if len(having) == 1:
+                return having[0], tuple(names or ())
+        return None
 
     def _add(self, source: Input, copier: NTupleCopier, sums: Checksums) -> None:
         """Append an input."""
@@ -131,21 +155,22 @@ class NTupleMerge:
 
         before = copier.entries.get(self.events[0], 0)
         self.records.append(record)
-        adler = copier.add(source, self.events, tell)
+        added = copier.add(source, self.events, tell)
         known = {name for path in self.events for name in copier.fields(path)}
         if not set(self.options.identity or ()) <= known:
             raise CantCopy  # the other way says so, with near names
-        if (source.image.size, hex8(adler)) != (sums.bytes, sums.adler32):
+        if (source.image.size, hex8(added.adler)) != (sums.bytes, sums.adler32):
             raise CorruptFile("it changed while it was copied", where=where)
         self.objects.add(source)
         self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
-        self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, None, None))
+        told = self.ids.add(self.identity[1] if self.identity else (), added.columns, where, self.events[0])
+        self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, told, None))
 
     def _check_output(self, copier: NTupleCopier, written: Checksums) -> None:
         """Test what was written as inputs are tested; what isn't sound doesn't stay."""
         try:
-            copier.check(self.out, int(written.adler32, 16))
+            self.ids.hold(copier.check(self.out, int(written.adler32, 16)), str(self.out))
             self.objects.check(self.out)
         except BaseException:
             self.out.unlink(missing_ok=True)
@@ -160,18 +185,22 @@ class NTupleMerge:
         for path, kind in others:
             self.dropped[path, ""] = f"a {kind} can't be carried yet"
 
-    def _found(self) -> dict[str, Any]:
+    def _found(self, duplicates: Duplicates) -> dict[str, Any]:
         """Return what the output's record says."""
         said = identity_said(self.records[0])
-        identity = self.options.identity or said or None
+        identity = self.identity[1] if self.identity else self.options.identity or said or None
         return {
             **said_by_inputs(self.records),
             "identity": None if identity is None else list(identity),
             "event_trees": self.events,
-            "inputs": [{"xxh3": part.xxh3, "events": part.events} for part in self.inputs],
+            "inputs": [
+                {"xxh3": part.xxh3, "events": part.events, "fingerprint": part.fingerprint}
+                for part in self.inputs
+            ],
             "origins": {},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             **self.objects.record,
+            "duplicates": duplicates.events if self.ids.looked else None,
             "verified": self.options.verify,
         }
 

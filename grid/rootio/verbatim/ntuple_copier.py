@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,19 +17,20 @@ from grid.rootio.format.pagelists import PageList
 from grid.rootio.ntuple import NTuple, read_ntuple
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copy import Pages, check_pages, copy_pages
+from grid.rootio.verbatim.ntuple_proving import PageProver
 from grid.rootio.verbatim.ntuple_ranges import Rearranger
 from grid.rootio.verbatim.ntuple_schema import Layout, MergedSchema
 from sitecfg.errors import ClosureError, InputError, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from grid.rootio.sink import Sink, SinkObject
 
-__all__ = ["NTupleCopier"]
+__all__ = ["Appended", "NTupleCopier"]
 
 #: The largest key that any reader takes.
 _LARGEST_KEY: Final = 1 << 30
@@ -64,6 +65,14 @@ class _Merged:
     entries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An input that was appended: its adler32, and what tells its events apart."""
+
+    adler: int
+    columns: list[NDArray[Any]]
+
+
 class NTupleCopier:
     """Appends inputs to RNTuples of an output.
 
@@ -71,14 +80,20 @@ class NTupleCopier:
     ----------
     sink
         The output.
-    sealed
-        Whether checksums that need no unpacking are tested.
+    depth
+        ``"copied"``, ``"sealed"`` or ``"proven"``; see :class:`grid.rootio.merging.MergeOptions`.
+    identity
+        What tells events apart: an RNTuple, and names of its fields (as `integer_fields` of its schema has them).
     threads
         How many stretches of an input are under way at once.
     """
 
-    def __init__(self, sink: Sink, *, sealed: bool, threads: int = 2) -> None:
-        self._sink, self._sealed, self._threads = sink, sealed, threads
+    def __init__(
+        self, sink: Sink, *, depth: str, identity: tuple[str, tuple[str, ...]] | None = None, threads: int = 2
+    ) -> None:
+        self._sink, self._threads = sink, threads
+        self._sealed, self._proven = depth != "copied", depth == "proven"
+        self._identity = identity
         self._merged: dict[str, _Merged] = {}
         self._classes: dict[tuple[str, int, int], ClassInfo] = {}
         self._rules: dict[bytes, None] = {}
@@ -104,8 +119,8 @@ class NTupleCopier:
 
     def add(
         self, source: Input, paths: Collection[str], progress: Callable[[int], None] | None = None
-    ) -> int:
-        """Append RNTuples of an input; return the adler32 of the whole input, all of which is read.
+    ) -> Appended:
+        """Append RNTuples of an input, all of which is read.
 
         Raises
         ------
@@ -131,6 +146,7 @@ class NTupleCopier:
         for rule in source.streamers.rules:
             self._rules.setdefault(rule)
         key = partial(self._key, parent=merged[0].made.place)
+        prover = self._prover(pages, found, lists, source, everything=self._proven)
         copied = copy_pages(
             source.image,
             pages,
@@ -138,8 +154,11 @@ class NTupleCopier:
             key,
             sealed=self._sealed,
             threads=self._threads,
+            prover=prover,
             progress=progress,
         )
+        if prover is not None:
+            prover.check()
         self.covered += copied.covered
         for into, mapping, (_, one), mine in zip(merged, mappings, found, lists, strict=True):
             self.covered += one.covered + sum(group.size for group in one.footer.groups)
@@ -153,7 +172,7 @@ class NTupleCopier:
             into.entries += one.entries
             into.version = max(into.version, one.anchor.version)
             into.attributes = one.footer.attributes if into.attributes is None else into.attributes
-        return copied.adler
+        return Appended(copied.adler, [] if prover is None else prover.columns)
 
     def finish(self) -> None:
         """Write the lists of pages and footers, and tell the output what its anchors and streamer info are."""
@@ -166,8 +185,8 @@ class NTupleCopier:
             anchor = self._finish(merged)
             merged.made.body = partial(_anchor, anchor.encode())
 
-    def check(self, path: Path, adler: int) -> None:
-        """Test the finished output, whose adler32 is known, as an input is tested.
+    def check(self, path: Path, adler: int) -> list[NDArray[Any]]:
+        """Test the finished output, whose adler32 is known, as an input is tested; return what tells its events apart.
 
         Raises
         ------
@@ -177,12 +196,16 @@ class NTupleCopier:
         try:
             with Input(path) as source:
                 found = [(into, self._read(source, name)) for name, into in self._merged.items()]
+                named = [(name, one) for name, (_, one) in zip(self._merged, found, strict=True)]
                 lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
                 together = [
                     (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
                 ]
                 pages = Pages.of(together, source.image)
-                checked = check_pages(source.image, pages, sealed=self._sealed, threads=self._threads)
+                prover = self._prover(pages, named, lists, source, everything=False)
+                checked = check_pages(
+                    source.image, pages, sealed=self._sealed, threads=self._threads, prover=prover
+                )
         except (InputError, KeyError) as error:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
         for (into, one), mine in zip(found, lists, strict=True):
@@ -198,6 +221,26 @@ class NTupleCopier:
                 )
         if checked.adler != adler:
             raise ClosureError("it reads back differently each time", where=str(path))
+        return [] if prover is None else prover.columns
+
+    def _prover(
+        self,
+        pages: Pages,
+        found: Sequence[tuple[str, NTuple]],
+        lists: Sequence[list[PageList]],
+        source: Input,
+        *,
+        everything: bool,
+    ) -> PageProver | None:
+        """Return what looks into the pages of an input, if anything has to."""
+        if not everything and self._identity is None:
+            return None
+        together = [(part, one.schema) for (_, one), mine in zip(found, lists, strict=True) for part in mine]
+        prover = PageProver(pages, together, source.image, everything=everything)
+        for (path, one), mine in zip(found, lists, strict=True):
+            if self._identity is not None and path == self._identity[0]:
+                prover.identify(mine, one.schema, self._identity[1])
+        return prover
 
     def _read(self, source: Input, path: str) -> NTuple:
         known = self._merged.get(path)

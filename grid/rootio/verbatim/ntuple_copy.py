@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.pagelists import PageList
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
+    from grid.rootio.verbatim.ntuple_proving import PageProver
 
 __all__ = ["Copied", "Pages", "check_pages", "copy_pages"]
 
@@ -108,6 +109,7 @@ def copy_pages(
     *,
     sealed: bool,
     threads: int,
+    prover: PageProver | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Copied:
     """Copy all pages of an input to the end of the output, a blob for each stretch.
@@ -126,6 +128,8 @@ def copy_pages(
         Whether checksums that need no unpacking are tested.
     threads
         How many stretches are under way at once.
+    prover
+        Looks into the pages.
     progress
         Called with the bytes done.
 
@@ -141,15 +145,17 @@ def copy_pages(
     targets = np.cumsum(pages.extents) - pages.extents + np.repeat(before[1:], counts)
     size = int(pages.extents.sum() + before[-1])
     targets += out.region(size)
-    worker = _Worker(image, pages, (out, targets, key), sealed=sealed)
+    worker = _Worker(image, pages, (out, targets, key), prover, sealed=sealed)
     adler, written, covered = _run(worker, stretches, threads, progress)
     out.region_done(written, size)
     return Copied(targets, worker.marks, adler, covered)
 
 
-def check_pages(image: Image, pages: Pages, *, sealed: bool, threads: int) -> Copied:
+def check_pages(
+    image: Image, pages: Pages, *, sealed: bool, threads: int, prover: PageProver | None = None
+) -> Copied:
     """Test all pages of a file as :func:`copy_pages` does, and copy none."""
-    worker = _Worker(image, pages, None, sealed=sealed)
+    worker = _Worker(image, pages, None, prover, sealed=sealed)
     adler, _, covered = _run(worker, list(_stretches(pages, image.size)), threads, None)
     return Copied(pages.offsets, worker.marks, adler, covered)
 
@@ -210,10 +216,12 @@ class _Worker:
         image: Image,
         pages: Pages,
         target: tuple[OutFile, NDArray[np.int64], Callable[[int, int], bytes]] | None,
+        prover: PageProver | None,
         *,
         sealed: bool,
     ) -> None:
         self.image, self.pages, self.target, self.sealed = image, pages, target, sealed
+        self.prover = prover
         self.marks = np.zeros(len(pages.offsets), np.uint64)
 
     def __call__(self, one: _Stretch) -> tuple[int, int, int, int]:
@@ -228,6 +236,8 @@ class _Worker:
         numbers = np.arange(one.first, one.stop)
         begins = self.pages.offsets[numbers] - one.begin
         covered = self._blocks(buffer, numbers, begins) + self._seals(buffer, numbers, begins)
+        if self.prover is not None:
+            covered += self._look_inside(self.prover, buffer, numbers, begins)
         if self.target is None:
             return read, 1, 0, covered
         out, targets, key = self.target
@@ -246,6 +256,19 @@ class _Worker:
             out.put(part, place + size)
             written, size = adler32(part, written), size + len(part)
         return read, written, size, covered
+
+    def _look_inside(
+        self, prover: PageProver, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]
+    ) -> int:
+        """Unpack pages; return how many bytes are under checksums that only then can be tested."""
+        view, covered = memoryview(buffer), 0
+        ends, sealed = begins + self.pages.sizes[numbers], self.pages.sealed[numbers]
+        rows = zip(numbers.tolist(), begins.tolist(), ends.tolist(), sealed.tolist(), strict=True)
+        for number, begin, end, has in rows:
+            if prover.wants(number):
+                inside = prover.look(number, view[begin:end])
+                covered += 0 if has or not prover.everything else inside
+        return covered
 
     def _seals(self, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
         """Mark the pages, and hold those that have a checksum against it; return the bytes that this covers."""
@@ -283,7 +306,7 @@ class _Worker:
             left[open_] -= length
             bad = (at[open_] > ends[open_]) | (left[open_] < 0) | (length == 0)
             self._refuse(numbers[open_], bad, "a block is larger than it")
-            if self.sealed:
+            if self.sealed and (self.prover is None or not self.prover.everything):
                 alone = (letters == _LZ4) & ~self.pages.sealed[numbers[open_]]
                 covered += self._lz4(buffer, numbers[open_[alone]], at[open_[alone]], packed[alone])
             open_ = open_[left[open_] > 0]

@@ -30,11 +30,14 @@ class Layout:
     """How the columns of a schema belong together, ``[columns]`` each.
 
     ``slots`` numbers what columns hold: the representations of one thing share it. ``per_entry`` says how many elements
-    an entry has, 0 if that differs from entry to entry.
+    an entry has, 0 if that differs from entry to entry. ``counted_by`` is the slot whose last number, times
+    ``per_item``, says how many elements a cluster has, -1 if none does.
     """
 
     slots: NDArray[np.int64]
     per_entry: NDArray[np.int64]
+    counted_by: NDArray[np.int64]
+    per_item: NDArray[np.int64]
 
     @classmethod
     def of(cls, schema: Schema, where: str) -> Layout:
@@ -51,11 +54,20 @@ class Layout:
             )
         repeats = _repeats(schema, where)
         slots: dict[tuple[int, int], int] = {}
-        numbers, each = [], []
-        for one, within in zip(schema.columns, _places(schema), strict=True):
-            numbers.append(slots.setdefault((one.field, within), len(slots)))
+        places = _places(schema)
+        numbers = [
+            slots.setdefault((one.field, within), len(slots))
+            for one, within in zip(schema.columns, places, strict=True)
+        ]
+        counting = _counting(schema)
+        each, counted = [], []
+        for one, within in zip(schema.columns, places, strict=True):
             each.append(0 if within else repeats[one.field])
-        return cls(np.array(numbers, np.int64), np.array(each, np.int64))
+            # the second column of a text holds its characters, which the first one counts
+            owner, times = (one.field, 1) if within else counting[one.field]
+            counted.append((slots.get((owner, 0), -1), times))
+        counted_by, per_item = np.array(counted, np.int64).reshape(-1, 2).T
+        return cls(np.array(numbers, np.int64), np.array(each, np.int64), counted_by, per_item)
 
 
 def _repeats(schema: Schema, where: str) -> list[int]:
@@ -69,6 +81,19 @@ def _repeats(schema: Schema, where: str) -> list[int]:
         found.append(above * max(1, one.repeated))
         if found[-1] > _MOST:
             raise CorruptFile(f"the field {one.name} has {found[-1]} values in each entry", where=where)
+    return found
+
+
+def _counting(schema: Schema) -> list[tuple[int, int]]:
+    """Return for each field the innermost collection that it is in, -1 for none, and its values per item there."""
+    found: list[tuple[int, int]] = []
+    for number, one in enumerate(schema.fields):
+        owner, times = -1, 1
+        if one.parent != number:
+            role = schema.fields[one.parent].role
+            owner, times = (one.parent, 1) if role == _COLLECTION else found[one.parent]
+            owner = -1 if role == _VARIANT else owner
+        found.append((owner, times * max(1, one.repeated)))
     return found
 
 

@@ -15,10 +15,12 @@ import pytest
 import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_64_digest
 
 from grid.rootio.format.anchors import Anchor
 from grid.rootio.format.envelopes import FOOTER, envelope, listed
 from grid.rootio.format.ntuples import Footer
+from grid.rootio.format.unpack import unpack
 from grid.rootio.image import Image
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.ntuple import read_ntuple
@@ -34,6 +36,8 @@ from tests.grid.rootio.making import nano
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from grid.rootio.merging import MergeReport
     from grid.rootio.ntuple import NTuple
@@ -77,8 +81,9 @@ def test_real_files_are_merged_value_by_value(real_data: Path, tmp_path: Path, n
     sources = [real_data / name] * 2
     report = merged(sources, tmp_path / "out.root", depth)
     assert report.verified == depth
-    assert (report.output.fingerprint is not None) == (depth == "proven" and name == REAL[0])
-    assert report.duplicates.events == (0 if depth != "proven" else 40 if name == REAL[0] else 1022)
+    assert (report.output.fingerprint is not None) == (depth != "copied" and name == REAL[0])
+    found = 40 if name == REAL[0] else 1022 if depth == "proven" else 0
+    assert report.duplicates.events == (0 if depth == "copied" else found)
     verify(tmp_path / "out.root")
     if depth == "sealed":
         with uproot.open(real_data / name) as file:
@@ -293,6 +298,9 @@ def rebuilt(path: Path, out: Path, **parts: Any) -> Path:
         return len(data) - len(part), len(part), len(part)
 
     more = parts.get("more", 0)
+    if "page" in parts:
+        at, _, _ = append(parts["page"])
+        parts["pages"] = parts["pages"](at)
     if "pages" in parts:
         at, size, length = append(parts["pages"])
         (group,) = footer.groups
@@ -376,6 +384,94 @@ def test_pages_that_lie_elsewhere_or_are_others_are_found(small: Path, tmp_path:
             out.unlink()
 
 
+def counts(path: Path, field: str) -> tuple[int, NDArray[np.uint64], bool]:
+    """Return which page of the list counts the items of a field, its numbers, and whether they are split."""
+    found = opened(path)
+    number = next(number for number, one in enumerate(found.schema.fields) if one.name == field)
+    column = next(index for index, one in enumerate(found.schema.columns) if one.field == number)
+    kind, bits = found.schema.columns[column].kind, found.schema.columns[column].bits
+    assert (kind, bits) in {(0x0F, 64), (0x1B, 64)}
+    with Image(path) as image:
+        pages = read_ntuple(image, read_skeleton(image).newest()["Events"]).pages(found.footer.groups[0])
+        page = int(np.flatnonzero(pages.columns_of()[pages.ranges_of()] == column)[0])
+        payload = image.read(int(pages.offsets[page]), int(pages.sizes[page]), "a page")
+        data = np.frombuffer(unpack(payload, 8 * int(pages.elements[page]), ""), np.uint8)
+    if kind == 0x0F:
+        return page, data.view("<u8"), False
+    return page, data.reshape(8, -1).T.copy().view("<u8").reshape(-1).cumsum(dtype=np.uint64), True
+
+
+def recounted(path: Path, out: Path, page: int, ends: NDArray[np.uint64], split: bool) -> Path:
+    """Write other numbers into a page that counts, with a sound checksum."""
+    data = ends.astype("<u8").tobytes()
+    if split:
+        steps = np.diff(ends, prepend=np.uint64(0)).astype("<u8")
+        data = np.ascontiguousarray(steps.view(np.uint8).reshape(-1, 8).T).tobytes()
+    with Image(path) as image:
+        found = read_ntuple(image, read_skeleton(image).newest()["Events"])
+        pages = found.pages(found.footer.groups[0])
+
+    def listed_at(place: int) -> bytes:
+        pages.offsets[page], pages.sizes[page], pages.sealed[page] = place, len(data), True
+        return pages.encode(found.header.checksum)
+
+    sealed = data + xxh3_64_digest(data)[::-1]
+    return rebuilt(path, out, page=sealed, pages=listed_at)
+
+
+@pytest.mark.parametrize(
+    ("maker", "field", "identity"),
+    [
+        ("small", "pt", ("run", "event")),
+        pytest.param("made", "list", ("event",), marks=[pytest.mark.judge, needs_root]),
+        pytest.param("made", "text", ("event",), marks=[pytest.mark.judge, needs_root]),
+        pytest.param("made", "nested", ("event",), marks=[pytest.mark.judge, needs_root]),
+    ],
+)
+def test_counts_that_contradict_their_collections_are_found(
+    request: pytest.FixtureRequest, tmp_path: Path, maker: str, field: str, identity: tuple[str, ...]
+) -> None:
+    """All checksums are sound, so only the depth `proven` finds them."""
+    folder = request.getfixturevalue(maker)
+    path = folder if maker == "small" else folder / "plain.root"
+    page, ends, split = counts(path, field)
+    out = tmp_path / "out.root"
+    turned = ends.copy()
+    turned[[3, -2]] = turned[[-2, 3]]
+    for numbers, words in (
+        (ends, ""),
+        (turned, "out of order"),
+        (np.append(ends[:-1], ends[-1] + np.uint64(1)), "in a cluster whose collections have"),
+    ):
+        source = recounted(path, tmp_path / "in.root", page, numbers, split)
+        if words:
+            with pytest.raises(CorruptFile, match=words) as caught:
+                merged([source], out, "proven", identity=identity)
+            assert str(source) in caught.value.where
+        else:
+            report = merged([source], out, "proven", identity=identity)
+            assert report.inputs[0].content is None
+        out.unlink(missing_ok=True)
+
+
+@pytest.mark.judge
+@needs_root
+@pytest.mark.parametrize("name", ALIKE)
+def test_pages_are_proven_as_they_are_copied(made: Path, tmp_path: Path, name: str) -> None:
+    sources = [made / f"{source}.root" for source in ALIKE[name]]
+    report = merged(sources, tmp_path / "out.root", "proven", identity=("event",))
+    assert report.output.fingerprint is not None
+    assert {one.content for one in report.inputs} == {None}  # no other value was read
+    plain = merged(sources, tmp_path / "plain.root", "sealed", identity=("event",))
+    assert report.output.trees == plain.output.trees
+    assert report.output.fingerprint == plain.output.fingerprint
+    assert report.duplicates == plain.duplicates
+    assert report.covered is not None
+    assert plain.covered is not None
+    assert report.covered >= plain.covered
+    verify(tmp_path / "out.root")
+
+
 def test_a_large_locator_says_the_same(small: Path, tmp_path: Path) -> None:
     found = opened(small)
     (group,) = found.footer.groups
@@ -394,7 +490,7 @@ def test_a_large_locator_says_the_same(small: Path, tmp_path: Path) -> None:
 
 def test_files_of_any_size_are_written(real_data: Path, tmp_path: Path) -> None:
     with Sink(tmp_path / "out.root", big_from=300) as sink:
-        copier = NTupleCopier(sink, sealed=True)
+        copier = NTupleCopier(sink, depth="sealed")
         for _ in range(2):
             with Input(real_data / REAL[1]) as source:
                 copier.add(source, ["Events"])

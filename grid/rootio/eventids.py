@@ -1,0 +1,114 @@
+"""What tells the events of copied files apart, collected over all inputs, and held against the output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grid.rootio.duplicates import Finder
+from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.merging import events_occur_twice, not_looked_at
+from grid.rootio.sections import check_countable, sections_of
+from kernels import fingerprint
+from sitecfg.errors import ClosureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from grid.rootio.duplicates import Duplicates
+    from grid.rootio.merging import MergeOptions
+
+__all__ = ["EventIds"]
+
+
+class EventIds:
+    """The identities of all events of a merge, or hashes of the events where they have none.
+
+    Attributes
+    ----------
+    looked
+        Whether anything tells the events apart.
+    sections
+        The run sections of the output and their events, once it was held against the inputs.
+    """
+
+    def __init__(self, options: MergeOptions) -> None:
+        self._options = options
+        self._finder = Finder(())
+        self._total = np.zeros(2, np.uint64)
+        self._names: tuple[str, ...] = ()
+        self.looked = False
+        self.sections: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of all events, if they have an identity."""
+        return fingerprint.to_hex(self._total) if self._names else None
+
+    def add(
+        self, names: tuple[str, ...], columns: Sequence[NDArray[Any]], file: str, tree: str
+    ) -> str | None:
+        """Take in the events of an input; return their fingerprint, if they have an identity (`names`).
+
+        Raises
+        ------
+        UsageError
+            If events that occur twice are to be refused, and nothing tells them apart.
+        """
+        if not columns and self._options.duplicates == "refuse":
+            raise not_looked_at(self._options.verify)
+        if not columns:
+            return None
+        self.looked = True
+        self._names = self._finder.names = names
+        self._finder.add(file, columns)
+        if not names:
+            return None
+        for name, values in zip(names, columns, strict=True):
+            if name in DEFAULT_IDENTITY[:2]:
+                check_countable(name, values, f"{file}: {tree}/{name}")
+        words = fingerprint.fingerprint(fingerprint.event_keys(columns))
+        self._total += words
+        return fingerprint.to_hex(words)
+
+    def duplicates(self, reference: str) -> Duplicates:
+        """Return the events that occur twice.
+
+        Raises
+        ------
+        DuplicateEvents
+            If there are some, and they are to be refused.
+        """
+        found = self._finder.find()
+        if found.events and self._options.duplicates == "refuse":
+            raise events_occur_twice(found, reference)
+        return found
+
+    def hold(self, columns: Sequence[NDArray[Any]], path: str) -> None:
+        """Hold the events of the output against those of the inputs.
+
+        Raises
+        ------
+        ClosureError
+            If they are others.
+        """
+        if not self._names:
+            return
+        found = fingerprint.fingerprint(fingerprint.event_keys(columns))
+        if (found != self._total).any():
+            raise ClosureError("it holds other events than its inputs", where=path)
+        self.sections = sections_of(dict(zip(self._names, columns, strict=True)))
+
+    def notes(self, duplicates: Duplicates) -> list[str]:
+        """Say what is not known of the events, and what is odd."""
+        notes = []
+        if duplicates.events:
+            notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
+        if not self._names and self._options.verify == "proven":
+            notes.append("events have no identity: a hash of each event's bytes was compared")
+        elif not self._names:
+            notes.append("events were not looked at: whether some occur twice is not known")
+        return notes
