@@ -44,8 +44,13 @@ OnRefused = Annotated[
 def verify(
     files: Annotated[list[Path], typer.Argument(help="ROOT files.")],
     depth: Annotated[
-        str, typer.Option("--depth", help="'full' unpacks every basket and page, 'keys' none.")
-    ] = "full",
+        str,
+        typer.Option(
+            "--depth",
+            help="'copied' tests where every record lies, 'sealed' also each checksum that needs no unpacking, "
+            "'proven' unpacks everything and looks at the events.",
+        ),
+    ] = "proven",
     identity: Identity = None,
     tree: Tree = None,
     as_json: Json = False,
@@ -55,8 +60,10 @@ def verify(
 
     Goes on after a bad file; the exit code is that of the first one.
     """
-    if depth not in ("full", "keys"):
-        raise UsageError(f"{depth!r} is no depth", where="--depth", todo="choose 'full' or 'keys'")
+    if depth not in ("copied", "sealed", "proven"):
+        raise UsageError(
+            f"{depth!r} is no depth", where="--depth", todo="choose 'copied', 'sealed' or 'proven'"
+        )
     answers: list[dict[str, Any]] = []
     first: GridError | None = None
     with show.bytes_bar(quiet=quiet or as_json) as bar:
@@ -90,7 +97,7 @@ def _verified(
     from sitecfg.errors import DuplicateEvents, UnsupportedContent
 
     answer = prove(file, depth, progress=progress).to_json()  # type: ignore[arg-type]
-    if depth == "keys" or not answer["trees"]:
+    if depth != "proven" or not answer["trees"]:
         return answer
     from grid.rootio.facts import file_facts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from grid.rootio.format.baskets import entry_offsets, parse_head
 from grid.rootio.format.keys import key_length
-from grid.rootio.format.unpack import blocks_of, unpack, unpack_covered
+from grid.rootio.format.unpack import blocks_of, seals, unpack_covered
 from grid.rootio.treescan import scan_tree
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -49,12 +49,12 @@ class Contents:
         self,
         image: Image,
         *,
-        full: bool,
+        depth: str,
         threads: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.image = image
-        self.full = full
+        self.depth = depth
         self.covered = 0
         self.notes: list[str] = []
         #: Position and length of the records that no directory lists.
@@ -68,8 +68,8 @@ class Contents:
         if key.object_bytes > _LARGEST_TREE:
             raise UnsupportedContent(f"its description takes {key.object_bytes} bytes", where=where)
         payload = self.image.read(key.seek + key.length, key.packed_bytes, entry.path)
-        data = unpack(payload, key.object_bytes, where)
-        self._count(self._cover(payload, key.object_bytes, where), key.nbytes)
+        data, covered = unpack_covered(payload, key.object_bytes, where)
+        self._count(covered, key.nbytes)
         scan = scan_tree(data, key.length, entry.class_name, where)
         self._branch_counts(scan, where)
         baskets = sorted(
@@ -89,14 +89,14 @@ class Contents:
         """Test an RNTuple: anchor, envelopes and pages."""
         from grid.rootio.ntuplescan import scan_ntuple
 
-        scan = scan_ntuple(self.image, entry, full=self.full)
+        scan = scan_ntuple(self.image, entry, depth=self.depth)
         self._count(scan.covered, 0)
         self._tell(scan.packed_bytes)
         return TreeStructure(entry.path, "RNTuple", scan.entries, scan.fields, scan.pages, scan.packed_bytes)
 
     def objects(self, entries: Sequence[Entry], header: Header) -> None:
         """Test all other objects, and the streamer info: they must unpack."""
-        if not self.full:
+        if self.depth == "copied":
             return
         for entry in entries:
             if not entry.class_name.startswith("TDirectory"):
@@ -108,8 +108,10 @@ class Contents:
         payload = self.image.read(key.seek + key.length, key.packed_bytes, path)
         self._count(self._cover(payload, key.object_bytes, self.image.where(path)), key.nbytes)
 
-    @staticmethod
-    def _cover(payload: memoryview, size: int, where: str) -> int:
+    def _cover(self, payload: memoryview, size: int, where: str) -> int:
+        """Test what is behind a key; return how many bytes of it are under checksums, which all hold."""
+        if self.depth != "proven":
+            return seals(payload, size, where)
         return sum(block.packed for block in blocks_of(payload, size, where) if block.covered)
 
     def _count(self, covered: int, nbytes: int) -> None:
@@ -148,7 +150,7 @@ class Contents:
         key = self.image.key(seek, f"{where}: {what}")
         if key.nbytes != nbytes or key.class_name != b"TBasket":
             raise CorruptFile(f"{what} at {seek} is not what its tree says", where=where)
-        if not self.full:
+        if self.depth == "copied":
             return 0
         data = self.image.read(seek, nbytes, what)
         names = key_length(key.class_name, key.name, key.title, big=key.big)
@@ -163,7 +165,11 @@ class Contents:
             raise CorruptFile(f"{what} at {seek} ends outside of itself", where=where)
         payload = data[key.length :]
         where = f"{where}: {what} at {seek}"
-        if key.object_bytes > _LARGEST_HELD or last == key.length + key.object_bytes:
+        if (
+            self.depth != "proven"
+            or key.object_bytes > _LARGEST_HELD
+            or last == key.length + key.object_bytes
+        ):
             return self._cover(payload, key.object_bytes, where)
         unpacked, covered = unpack_covered(payload, key.object_bytes, where)
         try:

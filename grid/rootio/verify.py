@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Depth", "Structure", "TreeStructure", "verify"]
 
-#: ``"keys"``: every record's key; ``"full"``: every byte that a key holds is unpacked and tested, too.
-Depth = Literal["keys", "full"]
+#: ``"copied"``: every record's key, and every page's place; ``"sealed"``: that, and every checksum that needs no
+#: unpacking; ``"proven"``: that, and every byte that a key holds is unpacked and tested.
+Depth = Literal["copied", "sealed", "proven"]
 _TREES = frozenset({"TTree", "TNtuple", "TNtupleD"})
 _NTUPLES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
 
@@ -27,8 +28,8 @@ class Structure:
     """What was proven about a file.
 
     ``bytes_covered`` of its ``bytes`` are guarded by checksums inside the file, which all hold;
-    ``bytes_not_covered`` are guarded by nothing but a checksum of the whole file. At depth
-    ``"keys"`` nothing is covered. ``objects`` counts what is neither tree nor directory.
+    ``bytes_not_covered`` are guarded by nothing that was tested but, if there is one, a checksum of the
+    whole file. ``objects`` counts what is neither tree nor directory.
     """
 
     path: str
@@ -73,7 +74,7 @@ class Structure:
 
 def verify(
     path: Path,
-    depth: Depth = "full",
+    depth: Depth = "proven",
     *,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -103,7 +104,7 @@ def verify(
     with Image(path) as image:
         skeleton = read_skeleton(image)
         newest = skeleton.newest()
-        contents = Contents(image, full=depth == "full", threads=threads, progress=progress)
+        contents = Contents(image, depth=depth, threads=threads, progress=progress)
         trees = []
         for entry in newest.values():
             if entry.class_name in _TREES:

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     _Loaded = tuple[Callable[[memoryview, int], tuple[bytes, bool]], tuple[type[Exception], ...]]
 
-__all__ = ["Block", "blocks_of", "unpack", "unpack_covered"]
+__all__ = ["Block", "blocks_of", "seals", "unpack", "unpack_covered"]
 
 _HEAD: Final = 9
+_SEAL: Final = 8
+_LZ4: Final = b"L4"
 _LZMA_MEMORY: Final = 512 << 20
 #: The frame of a zstd block says that its length is not known.
 _UNKNOWN: Final = (1 << 64) - 1
@@ -83,8 +85,30 @@ def blocks_of(payload: memoryview, size: int, where: str) -> Iterator[Block]:
     _ends(payload, at, where)
 
 
-def _block(payload: memoryview, at: int, made: int, size: int, where: str) -> tuple[bytes, int, bool]:
-    """Unpack the block at `at`; return its data, its packed length, and whether a checksum covers it."""
+def seals(payload: memoryview, size: int, where: str) -> int:
+    """Follow the blocks of an object, and test the checksums that need no unpacking; return the bytes they cover.
+
+    Raises as :func:`blocks_of`.
+    """
+    if len(payload) == size:
+        return 0
+    at = made = sealed = 0
+    while made < size:
+        letters, packed, length = _head(payload, at, made, size, where)
+        if letters == _LZ4:
+            try:
+                _sealed_lz4(payload[at + _HEAD : at + _HEAD + packed])
+            except ValueError as error:
+                raise CorruptFile(f"a block (L4) is unsound: {error}", where=where) from error
+            sealed += packed
+        at += _HEAD + packed
+        made += length
+    _ends(payload, at, where)
+    return sealed
+
+
+def _head(payload: memoryview, at: int, made: int, size: int, where: str) -> tuple[bytes, int, int]:
+    """Return the algorithm of the block at `at`, its packed length, and its own."""
     room = len(payload) - at - _HEAD
     if room < 0:
         raise CorruptFile(f"a packed object ends after {made} of {size} bytes", where=where)
@@ -96,6 +120,12 @@ def _block(payload: memoryview, at: int, made: int, size: int, where: str) -> tu
         raise CorruptFile("a packed block is larger than its object", where=where)
     if letters not in _CODECS:
         raise CorruptFile(f"no algorithm packs blocks called {letters!r}", where=where)
+    return letters, packed, length
+
+
+def _block(payload: memoryview, at: int, made: int, size: int, where: str) -> tuple[bytes, int, bool]:
+    """Unpack the block at `at`; return its data, its packed length, and whether a checksum covers it."""
+    letters, packed, length = _head(payload, at, made, size, where)
     codec, failures = _codec(letters)
     at += _HEAD
     try:
@@ -141,17 +171,23 @@ def _inflated(packed: memoryview, length: int, decoder: Any) -> bytes:
     return data
 
 
-def _lz4() -> _Loaded:
-    from lz4.block import LZ4BlockError, decompress
+def _sealed_lz4(packed: memoryview) -> memoryview:
+    """Return what follows the checksum of an lz4 block, which holds."""
     from xxhash import xxh64_digest
 
+    if len(packed) < _SEAL:
+        raise ValueError("it is too short for its checksum")
+    body = packed[_SEAL:]
+    if xxh64_digest(body) != packed[:_SEAL]:
+        raise ValueError("its xxh64 does not match")
+    return body
+
+
+def _lz4() -> _Loaded:
+    from lz4.block import LZ4BlockError, decompress
+
     def unpack_one(packed: memoryview, length: int) -> tuple[bytes, bool]:
-        if len(packed) < 8:
-            raise ValueError("it is too short for its checksum")
-        body = packed[8:]
-        if xxh64_digest(body) != packed[:8]:
-            raise ValueError("its xxh64 does not match")
-        return decompress(body, uncompressed_size=length), True
+        return decompress(_sealed_lz4(packed), uncompressed_size=length), True
 
     return unpack_one, (ValueError, LZ4BlockError)
 
@@ -190,7 +226,7 @@ def _lzma() -> _Loaded:
 _CODECS: Final[dict[bytes, Callable[[], _Loaded]]] = {
     b"ZL": _zlib,
     b"CS": _deflate,
-    b"L4": _lz4,
+    _LZ4: _lz4,
     b"ZS": _zstd,
     b"XZ": _lzma,
 }

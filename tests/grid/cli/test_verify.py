@@ -41,8 +41,9 @@ def test_for_people(paths: list[Path]) -> None:
     assert "adler32" in out
 
 
-def test_keys_only_looks_at_no_events(paths: list[Path]) -> None:
-    (answer,) = grid("verify", paths[0], "--depth", "keys", "--json").json
+@pytest.mark.parametrize("depth", ["copied", "sealed"])
+def test_lesser_depths_look_at_no_events(paths: list[Path], depth: str) -> None:
+    (answer,) = grid("verify", paths[0], "--depth", depth, "--json").json
     assert "fingerprint" not in answer
     assert answer["trees"]["Events"]["entries"] == 400
 

@@ -7,7 +7,7 @@ import random
 import struct
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -15,8 +15,11 @@ import zstandard
 
 from grid.rootio.columns import Branch, Column
 from grid.rootio.format.unpack import blocks_of
+from grid.rootio.image import Image
+from grid.rootio.ntuple import read_ntuple
 from grid.rootio.sink import Sink
-from grid.rootio.verify import verify
+from grid.rootio.structure import read_skeleton
+from grid.rootio.verify import Depth, verify
 from sitecfg.errors import (
     CorruptFile,
     InputError,
@@ -148,9 +151,16 @@ def test_no_cut_and_no_flipped_bit_leads_anywhere_but_to_a_named_refusal(
     assert harmless < len(places) if compression == "none" else harmless < 0.5 * len(places)
 
 
-@pytest.mark.parametrize(("name", "head"), [("HZZ-lz4.root", b"L4\x01"), ("HZZ-lzma.root", b"XZ\x00")])
+@pytest.mark.parametrize(
+    ("name", "head", "depth"),
+    [
+        ("HZZ-lz4.root", b"L4\x01", "sealed"),
+        ("HZZ-lz4.root", b"L4\x01", "proven"),
+        ("HZZ-lzma.root", b"XZ\x00", "proven"),
+    ],
+)
 def test_a_flipped_bit_under_a_checksum_is_always_found(
-    real_data: Path, tmp_path: Path, name: str, head: bytes
+    real_data: Path, tmp_path: Path, name: str, head: bytes, depth: Depth
 ) -> None:
     whole = (real_data / name).read_bytes()
     blocks = [at for at in range(len(whole)) if whole.startswith(head, at) and whole[at - 2 : at] != b"7z"]
@@ -162,12 +172,30 @@ def test_a_flipped_bit_under_a_checksum_is_always_found(
         data[block + 9 + chance.randrange(size)] ^= 1 << chance.randrange(8)
         path.write_bytes(data)
         with pytest.raises(CorruptFile):
-            verify(path)
+            verify(path, depth)
 
 
-def test_depth_keys_does_not_unpack(tmp_path: Path) -> None:
+def test_what_each_depth_covers(real_data: Path, tmp_path: Path) -> None:
+    for name in ("HZZ-lz4.root", "HZZ-lzma.root", "nano_dy_rntuple.root"):
+        copied, sealed, proven = (verify(real_data / name, depth) for depth in get_args(Depth))
+        assert copied.trees == sealed.trees == proven.trees
+        assert copied.bytes_covered <= sealed.bytes_covered <= proven.bytes_covered
+        assert (sealed.bytes_covered > copied.bytes_covered) == (name != "HZZ-lzma.root")
+    data = bytearray((real_data / name).read_bytes())
+    with Image(real_data / name) as image:
+        found = read_ntuple(image, read_skeleton(image).newest()["Events"])
+        pages = found.pages(found.footer.groups[0])
+    data[int(pages.offsets[5]) + int(pages.sizes[5]) - 1] ^= 1
+    (tmp_path / name).write_bytes(data)
+    verify(tmp_path / name, "copied")
+    for depth in ("sealed", "proven"):
+        with pytest.raises(CorruptFile, match="xxh3"):
+            verify(tmp_path / name, depth)
+
+
+def test_depth_copied_does_not_unpack(tmp_path: Path) -> None:
     path = small_file(tmp_path / "a.root")
-    assert verify(path, "keys").bytes_covered < verify(path).bytes_covered
+    assert verify(path, "copied").bytes_covered < verify(path).bytes_covered
     data = bytearray(path.read_bytes())
     place = data.index(b"L4")
     data[place + 12] ^= 1  # in the checksum of the first packed block
