@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -233,6 +232,7 @@ def _copy(one: dict[str, Any], target: Path, progress: Any) -> None:
     from grid.steps.reread import check_bytes
     from grid.storage.fetch import copy_out
     from grid.storage.publish import publish
+    from grid.storage.temporary import temporary_name
 
     if target.exists():
         raise OutputExists("the file is there already", where=str(target), todo="choose another folder")
@@ -240,7 +240,7 @@ def _copy(one: dict[str, Any], target: Path, progress: Any) -> None:
         raise CorruptFile("the catalog says that this file is bad", where=one["name"], todo=one["why"] or "")
     if not one["urls"]:
         raise MissingFile("the catalog knows no readable copy", where=one["name"])
-    temp = target.with_name(f".{target.name}.{os.getpid()}")
+    temp = temporary_name(target)
     try:
         copy_out(one["urls"][0], temp, progress)
         check_bytes(temp, one, where=one["urls"][0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -226,8 +225,9 @@ def _split_one(url: str, targets: dict[str, Path], recipe: Any, progress: Any) -
     from grid.rootio.split import split as cut
     from grid.storage.fetch import local_copy
     from grid.storage.publish import Checksums, publish
+    from grid.storage.temporary import temporary_name
 
-    temps = {stream: path.with_name(f".{path.name}.{os.getpid()}") for stream, path in targets.items()}
+    temps = {stream: temporary_name(path) for stream, path in targets.items()}
     done: list[Path] = []
     try:
         with local_copy(url, next(iter(targets.values())).parent) as path:
@@ -382,8 +382,9 @@ def _merge_one(urls: list[str], out: Path, options: Any, progress: Any) -> dict[
     from grid.rootio.merge import merge as join
     from grid.storage.fetch import local_copy
     from grid.storage.publish import Checksums, publish
+    from grid.storage.temporary import temporary_name
 
-    temp = out.with_name(f".{out.name}.{os.getpid()}")
+    temp = temporary_name(out)
     try:
         with ExitStack() as stack:
             paths = [stack.enter_context(local_copy(url, out.absolute().parent)) for url in urls]

@@ -80,6 +80,7 @@ def grid(*words: object, code: int | None = 0) -> Answer:
     before = signal.getsignal(signal.SIGPIPE)
     with (
         mock.patch.object(sys, "argv", ["grid", *map(str, words)]),
+        mock.patch.object(sys, "unraisablehook", sys.unraisablehook),
         mock.patch.dict(os.environ),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
