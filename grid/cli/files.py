@@ -234,9 +234,7 @@ def _split_one(url: str, targets: dict[str, Path], recipe: Any, progress: Any) -
             report = cut(path, temps, recipe, progress=progress).to_json()
         for one in report["outputs"]:
             target = targets[one["stream"]]
-            publish(
-                temps[one["stream"]], target, expected=Checksums(one["bytes"], one["adler32"], one["xxh3"])
-            )
+            publish(temps[one["stream"]], target, proven=Checksums(one["bytes"], one["adler32"], one["xxh3"]))
             done.append(target)
             one["path"] = str(target)
     except BaseException:
@@ -389,7 +387,7 @@ def _merge_one(urls: list[str], out: Path, options: Any, progress: Any) -> dict[
         with ExitStack() as stack:
             paths = [stack.enter_context(local_copy(url, out.absolute().parent)) for url in urls]
             report = join(paths, temp, options, progress=progress)
-        publish(temp, out, expected=Checksums(report.output.bytes, report.output.adler32, report.output.xxh3))
+        publish(temp, out, proven=Checksums(report.output.bytes, report.output.adler32, report.output.xxh3))
     finally:
         temp.unlink(missing_ok=True)
     answer = report.to_json()

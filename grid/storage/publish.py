@@ -39,12 +39,13 @@ def publish(
     final: Path,
     *,
     expected: Checksums | None = None,
+    proven: Checksums | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Published:
     """Give a finished file its name, durably and without ever overwriting.
 
-    The bytes are read once more and compared with `expected`, flushed to the disk, made read-only,
-    then the name appears in one step and the folder is flushed. After a crash in the middle, calling
+    The bytes are read once more and compared with `expected`, unless they were `proven`, flushed to the disk, made
+    read-only, then the name appears in one step and the folder is flushed. After a crash in the middle, calling
     it again with the same two names finishes the work.
 
     Parameters
@@ -55,6 +56,8 @@ def publish(
         The name it gets.
     expected
         The checksums it was written with, if known.
+    proven
+        The checksums of what this process has just read back from it.
     progress
         Called with (bytes done, bytes in all) while the file is read.
 
@@ -69,7 +72,7 @@ def publish(
     NoSpace, OutputError
         If the disk refuses.
     """
-    sums = checksum_file(temp, progress)
+    sums = proven or checksum_file(temp, progress)
     if expected is not None and sums != expected:
         raise ClosureError(
             f"its checksum is {sums.adler32}, but {expected.adler32} was written",
