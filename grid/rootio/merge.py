@@ -47,7 +47,6 @@ from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
-from kernels.adler import hex8
 from sitecfg.errors import (
     CorruptFile,
     SchemaMismatch,
@@ -183,13 +182,7 @@ class _Merge:
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
-            written = (
-                sink.close(lambda path: copier.check(path).sums)
-                if isinstance(copier, Copier)
-                else sink.close()
-            )
-            if isinstance(copier, NTupleCopier):
-                copier.check(self.out, int(written.adler32, 16))
+            written = sink.close(lambda path: copier.check(path).sums) if copier else sink.close()
             self.objects.check(self.out)
             self.started = len(self.sources)
             found = self._prove(record)
@@ -313,10 +306,7 @@ class _Merge:
             verify(source.path)  # what can't be read as values must at least unpack
         paths = [part.path for part in self.events]
         try:
-            if isinstance(copier, NTupleCopier):
-                same = hex8(copier.add(source, paths).adler) == sums.adler32
-            else:
-                same = copier.add(source, paths).sums == sums
+            same = copier.add(source, paths).sums == sums
         except (SchemaMismatch, UnsupportedContent) as error:
             if self.common:
                 raise

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.checksums import checksum_file
 from grid.rootio.eventids import EventIds
 from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
 from grid.rootio.format.blocks import Compression
@@ -26,7 +24,6 @@ from grid.rootio.source import open_source
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verbatim.ntuple_proving import integer_fields
-from kernels.adler import hex8
 from sitecfg.errors import CorruptFile, SchemaMismatch
 
 if TYPE_CHECKING:
@@ -67,9 +64,8 @@ class NTupleMerge:
         with Input(self.sources[0]) as first:
             self._begin(first)
             compression = str(Compression.of_word(first.skeleton.header.compression))
-        with ThreadPoolExecutor(1) as hashing, Sink(self.out, compression=compression) as sink:
-            sums = hashing.map(checksum_file, self.sources)
-            copier = NTupleCopier(
+        with Sink(self.out, compression=compression) as sink:
+            self.copier = copier = NTupleCopier(
                 sink,
                 depth=self.options.verify,
                 identity=self.identity,
@@ -77,15 +73,14 @@ class NTupleMerge:
             )
             for path in self.sources:
                 with Input(path) as source:
-                    self._add(source, copier, next(sums))
+                    self._add(source)
             copier.finish()
             self.objects.put(sink)
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self.ids.duplicates(str(self.sources[0]))
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found(duplicates)}
-            written = sink.close()
-            self._check_output(copier, written)
+            written = sink.close(self._read_back)
         entries = copier.entries
         output = Output(
             self.out,
@@ -142,9 +137,9 @@ class NTupleMerge:
                 return having[0], tuple(names or ())
         return None
 
-    def _add(self, source: Input, copier: NTupleCopier, sums: Checksums) -> None:
+    def _add(self, source: Input) -> None:
         """Append an input."""
-        where = str(source.path)
+        where, copier = str(source.path), self.copier
         self._check(source)
         record = source.record
         same_table(self.records, record, where, str(self.sources[0]))
@@ -159,22 +154,21 @@ class NTupleMerge:
         known = {name for path in self.events for name in copier.fields(path)}
         if not set(self.options.identity or ()) <= known:
             raise CantCopy  # the other way says so, with near names
-        if (source.image.size, hex8(added.adler)) != (sums.bytes, sums.adler32):
+        if source.image.changed:
             raise CorruptFile("it changed while it was copied", where=where)
         self.objects.add(source)
+        sums = added.sums
         self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
         told = self.ids.add(self.identity[1] if self.identity else (), added.columns, where, self.events[0])
         self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, told, None))
 
-    def _check_output(self, copier: NTupleCopier, written: Checksums) -> None:
-        """Test what was written as inputs are tested; what isn't sound doesn't stay."""
-        try:
-            self.ids.hold(copier.check(self.out, int(written.adler32, 16)), str(self.out))
-            self.objects.check(self.out)
-        except BaseException:
-            self.out.unlink(missing_ok=True)
-            raise
+    def _read_back(self, path: Path) -> Checksums:
+        """Hold what was written against what was read."""
+        added = self.copier.check(path)
+        self.ids.hold(added.columns, str(path))
+        self.objects.check(path)
+        return added.sums
 
     def _check(self, source: Input) -> None:
         _check_kinds(source, self.events, str(self.sources[0]))

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from grid.rootio.checksums import Checksums
 from grid.rootio.verbatim.checking import SHORTEST, Checker, Chunk
-from kernels.adler import combine, hex8
+from grid.rootio.verbatim.stretches import go_through
+from kernels.adler import combine
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
     from grid.rootio.verbatim.checking import Job
@@ -98,46 +96,21 @@ def check(image: Image, job: Job, *, sealed: bool, threads: int, prover: Prover 
 
 def _run(worker: Checker, threads: int, progress: Callable[[int], None] | None) -> tuple[Checksums, int, int]:
     """Return the file's checksums, the adler32 of all that was written, and the bytes that inner checksums cover."""
-    from isal.isal_zlib import adler32
-    from xxhash import xxh3_128
-
     image, job = worker.image, worker.job
     _check_extents(image, job)
     places = np.concatenate([[0], np.cumsum(job.nbytes)])
-    strong, adler, written, covered = xxh3_128(), 1, 1, 0
-    waiting: deque[tuple[Chunk, Future[tuple[int, int]]]] = deque()
-    buffers: list[bytearray] = []
+    written, covered = 1, 0
 
-    def collect() -> None:
+    def done(chunk: Chunk, answer: tuple[int, int]) -> None:
         nonlocal written, covered
-        chunk, answer = waiting.popleft()
-        put, inside = answer.result()
+        put, inside = answer
         written = combine(written, put, int(places[chunk.stop] - places[chunk.first]))
         covered += inside
         if progress is not None:
             progress(chunk.end)
 
-    def work(chunk: Chunk, buffer: bytearray, size: int) -> tuple[int, int]:
-        answer = worker(chunk, memoryview(buffer)[:size])
-        buffers.append(buffer)
-        return answer
-
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for chunk in chunks_of(job, image.size):
-            if len(waiting) > threads:
-                collect()
-            size = chunk.end - chunk.begin
-            buffer = buffers.pop() if buffers else bytearray()
-            if len(buffer) < size:
-                buffer = bytearray(size)
-            view = memoryview(buffer)[:size]
-            image.read_into(chunk.begin, view, "a stretch of baskets")
-            strong.update(view)
-            adler = adler32(view, adler)
-            waiting.append((chunk, pool.submit(work, chunk, buffer, size)))
-        while waiting:
-            collect()
-    return Checksums(image.size, hex8(adler), strong.hexdigest()), written, covered
+    sums = go_through(image, chunks_of(job, image.size), worker, done, threads)
+    return sums, written, covered
 
 
 def _check_extents(image: Image, job: Job) -> None:

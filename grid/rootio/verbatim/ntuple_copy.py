@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from grid.rootio.format.envelopes import CHECKSUM
+from grid.rootio.verbatim.stretches import go_through
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.format.ntuples import Schema
     from grid.rootio.format.pagelists import PageList
     from grid.rootio.image import Image
@@ -93,11 +92,11 @@ def _lengths(pages: PageList, schema: Schema) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Where each page lies now, the XXH3-64 of each, the adler32 of the input, and what its checksums cover."""
+    """Where each page lies now, the XXH3-64 of each, the input's checksums, and how much those inside it cover."""
 
     offsets: NDArray[np.int64]
     marks: NDArray[np.uint64]
-    adler: int
+    sums: Checksums
     covered: int
 
 
@@ -146,9 +145,9 @@ def copy_pages(
     size = int(pages.extents.sum() + before[-1])
     targets += out.region(size)
     worker = _Worker(image, pages, (out, targets, key), prover, sealed=sealed)
-    adler, written, covered = _run(worker, stretches, threads, progress)
+    sums, written, covered = _run(worker, threads, progress)
     out.region_done(written, size)
-    return Copied(targets, worker.marks, adler, covered)
+    return Copied(targets, worker.marks, sums, covered)
 
 
 def check_pages(
@@ -156,8 +155,8 @@ def check_pages(
 ) -> Copied:
     """Test all pages of a file as :func:`copy_pages` does, and copy none."""
     worker = _Worker(image, pages, None, prover, sealed=sealed)
-    adler, _, covered = _run(worker, list(_stretches(pages, image.size)), threads, None)
-    return Copied(pages.offsets, worker.marks, adler, covered)
+    sums, _, covered = _run(worker, threads, None)
+    return Copied(pages.offsets, worker.marks, sums, covered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,26 +185,21 @@ def _stretches(pages: Pages, size: int) -> Iterator[_Stretch]:
         at, first = end, stop
 
 
-def _run(
-    worker: _Worker, stretches: Sequence[_Stretch], threads: int, progress: Callable[[int], None] | None
-) -> tuple[int, int, int]:
-    """Return the adler32 of the whole file and of all that was written, and the bytes that checksums cover."""
-    adler, written, covered = 1, 1, 0
-    waiting: deque[tuple[_Stretch, Future[tuple[int, int, int, int]]]] = deque()
-    coming = iter(stretches)
-    with ThreadPoolExecutor(threads) as pool:
-        while True:
-            while len(waiting) < 2 * threads and (one := next(coming, None)) is not None:
-                waiting.append((one, pool.submit(worker, one)))
-            if not waiting:
-                return adler, written, covered
-            one, answer = waiting.popleft()
-            read, put, size, inside = answer.result()
-            adler = combine(adler, read, one.end - one.begin)
-            written = combine(written, put, size)
-            covered += inside
-            if progress is not None:
-                progress(one.end)
+def _run(worker: _Worker, threads: int, progress: Callable[[int], None] | None) -> tuple[Checksums, int, int]:
+    """Return the file's checksums, the adler32 of all that was written, and the bytes that inner checksums cover."""
+    written, covered = 1, 0
+
+    def done(one: _Stretch, answer: tuple[int, int, int]) -> None:
+        nonlocal written, covered
+        put, size, inside = answer
+        written = combine(written, put, size)
+        covered += inside
+        if progress is not None:
+            progress(one.end)
+
+    image = worker.image
+    sums = go_through(image, _stretches(worker.pages, image.size), worker, done, threads)
+    return sums, written, covered
 
 
 class _Worker:
@@ -224,28 +218,24 @@ class _Worker:
         self.prover = prover
         self.marks = np.zeros(len(pages.offsets), np.uint64)
 
-    def __call__(self, one: _Stretch) -> tuple[int, int, int, int]:
-        """Return the adler32 of what was read and written, the size of that, and the bytes that checksums cover."""
+    def __call__(self, one: _Stretch, buffer: memoryview) -> tuple[int, int, int]:
+        """Return the adler32 of what was written of a stretch, its size, and the bytes that checksums cover."""
         from isal.isal_zlib import adler32
 
-        buffer = bytearray(one.end - one.begin)
-        self.image.read_into(one.begin, buffer, "a stretch of pages")
-        read = adler32(buffer)
         if one.stop == one.first:
-            return read, 1, 0, 0
+            return 1, 0, 0
         numbers = np.arange(one.first, one.stop)
         begins = self.pages.offsets[numbers] - one.begin
         covered = self._blocks(buffer, numbers, begins) + self._seals(buffer, numbers, begins)
         if self.prover is not None:
             covered += self._look_inside(self.prover, buffer, numbers, begins)
         if self.target is None:
-            return read, 1, 0, covered
+            return 1, 0, covered
         out, targets, key = self.target
         ends = begins + self.pages.extents[numbers]
         cuts = np.flatnonzero(begins[1:] != ends[:-1]) + 1
-        view = memoryview(buffer)
         parts = [
-            view[begins[low] : ends[high - 1]]
+            buffer[begins[low] : ends[high - 1]]
             for low, high in zip([0, *cuts], [*cuts, len(numbers)], strict=True)
         ]
         payload = sum(map(len, parts))
@@ -255,39 +245,39 @@ class _Worker:
         for part in (memoryview(key(place, payload)), *parts):
             out.put(part, place + size)
             written, size = adler32(part, written), size + len(part)
-        return read, written, size, covered
+        return written, size, covered
 
     def _look_inside(
-        self, prover: PageProver, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]
+        self, prover: PageProver, buffer: memoryview, numbers: NDArray[np.int64], begins: NDArray[np.int64]
     ) -> int:
         """Unpack pages; return how many bytes are under checksums that only then can be tested."""
-        view, covered = memoryview(buffer), 0
+        covered = 0
         ends, sealed = begins + self.pages.sizes[numbers], self.pages.sealed[numbers]
         rows = zip(numbers.tolist(), begins.tolist(), ends.tolist(), sealed.tolist(), strict=True)
         for number, begin, end, has in rows:
             if prover.wants(number):
-                inside = prover.look(number, view[begin:end])
+                inside = prover.look(number, buffer[begin:end])
                 covered += 0 if has or not prover.everything else inside
         return covered
 
-    def _seals(self, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
+    def _seals(self, buffer: memoryview, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
         """Mark the pages, and hold those that have a checksum against it; return the bytes that this covers."""
         from xxhash import xxh3_64_intdigest
 
-        view, covered = memoryview(buffer), 0
+        covered = 0
         sizes, sealed = self.pages.sizes[numbers].tolist(), self.pages.sealed[numbers].tolist()
         marks = []
         for begin, size, has in zip(begins.tolist(), sizes, sealed, strict=True):
             end = begin + size
-            marks.append(xxh3_64_intdigest(view[begin:end]))
+            marks.append(xxh3_64_intdigest(buffer[begin:end]))
             if has and self.sealed:
-                if marks[-1] != int.from_bytes(view[end : end + CHECKSUM], "little"):
+                if marks[-1] != int.from_bytes(buffer[end : end + CHECKSUM], "little"):
                     raise self._wrong(int(numbers[len(marks) - 1]), "its xxh3 does not match")
                 covered += size + CHECKSUM
         self.marks[numbers] = marks
         return covered
 
-    def _blocks(self, buffer: bytearray, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
+    def _blocks(self, buffer: memoryview, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
         """Follow the blocks of packed pages; return the bytes that the checksums in these alone cover."""
         data = np.frombuffer(buffer, np.uint8)
         sizes, left = self.pages.sizes[numbers], self.pages.lengths[numbers].copy()
@@ -316,16 +306,15 @@ class _Worker:
 
     def _lz4(
         self,
-        buffer: bytearray,
+        buffer: memoryview,
         numbers: NDArray[np.int64],
         ends: NDArray[np.int64],
         packed: NDArray[np.int64],
     ) -> int:
         from xxhash import xxh64_intdigest
 
-        view = memoryview(buffer)
         for number, end, size in zip(numbers.tolist(), ends.tolist(), packed.tolist(), strict=True):
-            block = view[end - size : end]
+            block = buffer[end - size : end]
             if size < CHECKSUM or xxh64_intdigest(block[CHECKSUM:]) != int.from_bytes(
                 block[:CHECKSUM], "big"
             ):
