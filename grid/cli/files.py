@@ -32,7 +32,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="'ttree' writes TTrees for RNTuple inputs; a merge copies them without, a split refuses.",
+        help="'ttree' writes TTrees for RNTuple inputs, which otherwise stay what they are.",
     ),
 ]
 OnRefused = Annotated[

@@ -85,9 +85,10 @@ def carry(
     for info in infos:
         if info.kind == "RNTuple" and format != "ttree":
             raise UnsupportedContent(
-                "it is an RNTuple, and only TTrees can be written",
+                "it is an RNTuple, and its fields are written as they are, or not at all",
                 where=f"{where}: {info.path}",
-                todo='say format="ttree" (--format ttree) to get a TTree',
+                todo='leave away rules, functions and the identity "entry", or say format="ttree" '
+                "(--format ttree) to get a TTree",
             )
     refused = {info.path: {**unwritable(info), **dict(info.refused)} for info in infos}
     names = [branch.name for info in infos for branch in info.branches]

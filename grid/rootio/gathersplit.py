@@ -21,6 +21,7 @@ from grid.rootio.facts import menu_notes
 from grid.rootio.format.blocks import Compression
 from grid.rootio.gather.gatherer import Gatherer
 from grid.rootio.gather.masks import by_masks, every
+from grid.rootio.gather.ntuple import NTupleGatherer
 from grid.rootio.keep import parse
 from grid.rootio.merging import CantCopy
 from grid.rootio.origins import known_origins, origins_json
@@ -73,9 +74,9 @@ class GatherSplit:
         self.paths = [outputs[stream] for stream in self.streams.names]
         self.events = [info.path for info in infos]
         others = [info for path, info in source.trees.items() if path not in self.events]
-        if any(info.kind != "TTree" for info in (*infos, *others)):
-            raise CantCopy
         refuse_parallel(source, infos[0], others)
+        if recipe.format == "ttree" and any(info.kind != "TTree" for info in (*infos, *others)):
+            raise CantCopy
         self.rows = [info.path for info in others]
         self.entries = infos[0].entries
         self.objects, self.dropped = objects_of(source, recipe.on_refused, origin)
@@ -110,9 +111,11 @@ class GatherSplit:
             stack.push(self._remove_on_error)
             for sink in sinks:
                 sink.streamers = source.streamers
-            with _left_to_the_other_way():
+            with _left_to_the_other_way(unless=bool(source.ntuples)):
                 gatherers = [
-                    Gatherer(source, path, sinks, self.recipe.compression)
+                    (NTupleGatherer if path in source.ntuples else Gatherer)(
+                        source, path, sinks, self.recipe.compression
+                    )
                     for path in (*self.events, *self.rows)
                 ]
             masks, books = self._look()
@@ -187,14 +190,14 @@ class GatherSplit:
         return np.concatenate(parts), closed
 
     def _prove(
-        self, bit: int, gatherers: Sequence[Gatherer], books: Sequence[MaskBook], events: int
+        self, bit: int, gatherers: Sequence[Gatherer | NTupleGatherer], books: Sequence[MaskBook], events: int
     ) -> Proven:
         """Read an output again and hold it against what was gathered for it, and who it should hold."""
         path, booked = self.paths[bit], total(books, bit)
         trees = {}
         try:
             with Input(path) as found:
-                if set(found.trees) != {*self.events, *self.rows}:
+                if set(found.trees | found.ntuples) != {*self.events, *self.rows}:
                     raise ClosureError("it has other trees than the input", where=str(path))
                 if found.record != {**self.record, "stream": self.streams.names[bit]}:
                     raise ClosureError("its record is not the one that was written", where=str(path))
@@ -241,9 +244,11 @@ def _only(
 
 
 @contextmanager
-def _left_to_the_other_way() -> Iterator[None]:
-    """Leave what can't be gathered to the other way, which carries it or says why not."""
+def _left_to_the_other_way(*, unless: bool) -> Iterator[None]:
+    """Leave what can't be gathered to the other way, which carries it or says why not; `unless` it couldn't."""
     try:
         yield
     except (UnsupportedContent, KeyError) as error:
+        if unless:
+            raise
         raise CantCopy from error

@@ -119,10 +119,11 @@ def split(
 
 
 def _needs_bytes(source: Source, recipe: SplitRecipe) -> bool:
-    """Whether something in a local file's trees can't be read, or written, as values."""
+    """Whether something in a local file's trees can't be read, or written, as values; RNTuples stay what they are."""
     if "://" in source.url or recipe.keep:
         return False
-    return any(info.refused or unwritable(info) for info in source.trees.values())
+    ntuples = recipe.format is None and any(info.kind == "RNTuple" for info in source.trees.values())
+    return ntuples or any(info.refused or unwritable(info) for info in source.trees.values())
 
 
 class _Split:

@@ -132,6 +132,10 @@ class PageList:
         ]
         return envelope(PAGE_LIST, struct.pack("<Q", checksum) + listed(summaries) + listed(clusters))
 
+    def same(self, other: PageList) -> bool:
+        """Whether another list says the same."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+
     def clusters_of(self) -> NDArray[np.int64]:
         """Return the cluster of each range."""
         return np.repeat(np.arange(len(self.columns)), self.columns)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.format.anchors import ANCHOR_CLASS, Anchor
 from grid.rootio.format.blocks import Compression, pack
 from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.envelopes import CHECKSUM
-from grid.rootio.format.ntuples import Footer, Group
 from grid.rootio.format.pagelists import PageList
 from grid.rootio.ntuple import NTuple, read_ntuple
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copy import Pages, check_pages, copy_pages
+from grid.rootio.verbatim.ntuple_output import LARGEST_KEY, NTupleOutput, blob_key
 from grid.rootio.verbatim.ntuple_proving import PageProver
 from grid.rootio.verbatim.ntuple_ranges import Rearranger
 from grid.rootio.verbatim.ntuple_schema import Layout, MergedSchema
@@ -29,13 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.checksums import Checksums
-    from grid.rootio.sink import Sink, SinkObject
+    from grid.rootio.sink import Sink
 
 __all__ = ["Appended", "NTupleCopier"]
-
-#: The largest key that any reader takes.
-_LARGEST_KEY: Final = 1 << 30
-_BLOB: Final = (b"RBlob", b"", b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +48,9 @@ class _Part:
 class _Merged:
     """An RNTuple of the output: where it goes, and what is known of it."""
 
-    made: SinkObject
+    out: NTupleOutput
     schema: MergedSchema
     first: NTuple
-    header: tuple[int, int, int]
-    version: tuple[int, int, int, int]
-    attributes: int | None
-    compression: Compression
     parts: list[_Part] = field(default_factory=list)
     lists: list[PageList] = field(default_factory=list)
     marks: list[NDArray[np.uint64]] = field(default_factory=list)
@@ -146,7 +137,11 @@ class NTupleCopier:
             self._classes.setdefault(info.key, info)
         for rule in source.streamers.rules:
             self._rules.setdefault(rule)
-        key = partial(self._key, parent=merged[0].made.place)
+        parent = merged[0].out.parent
+
+        def key(place: int, size: int) -> bytes:
+            return blob_key(self._sink, place, size, parent)
+
         prover = self._prover(pages, found, lists, source, everything=self._proven)
         copied = copy_pages(
             source.image,
@@ -171,8 +166,9 @@ class NTupleCopier:
             late = np.arange(len(one.schema.columns)) >= one.known[1]
             into.parts.append(_Part(mine, marks, mapping, late, one.where))
             into.entries += one.entries
-            into.version = max(into.version, one.anchor.version)
-            into.attributes = one.footer.attributes if into.attributes is None else into.attributes
+            out = into.out
+            out.version = max(out.version, one.anchor.version)
+            out.attributes = one.footer.attributes if out.attributes is None else out.attributes
         return Appended(copied.sums, [] if prover is None else prover.columns)
 
     def finish(self) -> None:
@@ -183,8 +179,7 @@ class NTupleCopier:
             tuple(mine.values()), tuple(dict.fromkeys([*known.rules, *self._rules]))
         )
         for merged in self._merged.values():
-            anchor = self._finish(merged)
-            merged.made.body = partial(_anchor, anchor.encode())
+            self._finish(merged)
 
     def check(self, path: Path) -> Appended:
         """Read the finished output as an input is read, and hold it against what was copied.
@@ -250,20 +245,16 @@ class NTupleCopier:
         if path not in self._merged:
             schema = MergedSchema(one)
             title = source.ntuples[path].key.title.decode("utf-8", "surrogateescape")
-            made = self._sink.object(path, ANCHOR_CLASS, title)
             compression = Compression.of_word(source.skeleton.header.compression)
-            header = self._append(one.header_data, compression, made)
-            self._merged[path] = _Merged(
-                made, schema, one, header, one.anchor.version, one.footer.attributes, compression
-            )
+            out = NTupleOutput(self._sink, path, title, one, compression)
+            self._merged[path] = _Merged(out, schema, one)
         return self._merged[path]
 
-    def _finish(self, merged: _Merged) -> Anchor:
+    def _finish(self, merged: _Merged) -> None:
         schema = merged.schema.schema
         layout = Layout.of(schema, merged.first.where)
-        zeros = partial(self._page_of_zeros, merged=merged)
-        rearranger = Rearranger(schema, layout, zeros, merged.compression.word)
-        groups, entries = [], 0
+        zeros = partial(self._page_of_zeros, out=merged.out)
+        rearranger = Rearranger(schema, layout, zeros, merged.out.compression.word)
         for part in merged.parts:
             mapping = np.full(len(schema.columns), -1, np.int64)
             mapping[: len(part.mapping)] = part.mapping
@@ -275,63 +266,35 @@ class NTupleCopier:
                 )
                 merged.lists.append(made)
                 merged.marks.append(np.array([by_place[at] for at in made.offsets.tolist()], np.uint64))
-                data = made.encode(merged.first.header.checksum)
-                offset, size, length = self._append(data, merged.compression, merged.made)
-                span = int(pages.entries.sum())
-                groups.append(Group(entries, span, len(pages.entries), length, offset, size))
-                entries += span
-        footer = Footer(tuple(groups), merged.attributes)
-        data = footer.encode(merged.first.header.checksum, schema.encode(merged.schema.known))
-        place = self._append(data, merged.compression, merged.made)
-        return Anchor(merged.version, merged.header, place, _LARGEST_KEY)
+                merged.out.group(made)
+        merged.out.finish(merged.schema)
 
-    def _append(self, data: bytes, compression: Compression, made: SinkObject) -> tuple[int, int, int]:
-        """Append an envelope in a blob of its own; return its position, packed and unpacked size."""
-        packed = pack(data, compression)
-        out = self._sink.out
-        key = self._key(out.position, len(packed), made.place, len(data))
-        return out.append(key, packed) + len(key), len(packed), len(data)
-
-    def _page_of_zeros(self, length: int, merged: _Merged) -> tuple[int, int]:
+    def _page_of_zeros(self, length: int, out: NTupleOutput) -> tuple[int, int]:
         """Return position and packed size of a page of zeros; there is one of each length."""
         from xxhash import xxh3_64_intdigest
 
-        name = str(merged.compression), length
+        name = str(out.compression), length
         if name not in self._zeros:
-            packed = pack(bytes(length), merged.compression)
+            packed = pack(bytes(length), out.compression)
             mark = xxh3_64_intdigest(packed)
-            out = self._sink.out
-            key = self._key(out.position, len(packed) + CHECKSUM, merged.made.place)
-            place = out.append(key, packed, mark.to_bytes(CHECKSUM, "little")) + len(key)
+            place = out.put(packed, mark.to_bytes(CHECKSUM, "little"))
             self._zeros[name] = place, len(packed)
             self._marks_of_zeros[place] = mark
         return self._zeros[name]
-
-    def _key(self, place: int, size: int, parent: int, length: int | None = None) -> bytes:
-        return self._sink.key(_BLOB, place, size, size if length is None else length, parent)
-
-
-def _anchor(data: bytes, _key_length: int) -> bytes:
-    return data
 
 
 def _refuse_unknown(one: NTuple, lists: list[PageList]) -> None:
     if any(pages.unknown for pages in lists):
         raise UnsupportedContent("its lists of pages hold what is not known here", where=one.where)
     largest = max((int(pages.sizes.max(initial=0)) for pages in lists), default=0) + CHECKSUM
-    if largest > (one.anchor.largest or _LARGEST_KEY) or largest > _LARGEST_KEY:
+    if largest > (one.anchor.largest or LARGEST_KEY) or largest > LARGEST_KEY:
         raise UnsupportedContent(
             f"a page of {largest} bytes is larger than a key may be, and lies there in parts", where=one.where
         )
 
 
 def _same(mine: list[PageList], wanted: list[PageList]) -> bool:
-    names = PageList.__slots__
-    return len(mine) == len(wanted) and all(
-        np.array_equal(getattr(one, name), getattr(other, name))
-        for one, other in zip(mine, wanted, strict=True)
-        for name in names
-    )
+    return len(mine) == len(wanted) and all(map(PageList.same, mine, wanted))
 
 
 def _same_marks(mine: list[NDArray[np.uint64]], wanted: list[NDArray[np.uint64]]) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.ntuples import Column, Field
     from grid.rootio.ntuple import NTuple
 
-__all__ = ["Layout", "MergedSchema"]
+__all__ = ["Layout", "MergedSchema", "representations"]
 
 _COLLECTION, _VARIANT, _LAST_ROLE = 1, 3, 4
 _DEFERRED: Final = 1
@@ -115,7 +115,7 @@ def _paths(schema: Schema) -> list[str]:
     return found
 
 
-def _representations(schema: Schema, where: str) -> dict[int, list[list[int]]]:
+def representations(schema: Schema, where: str) -> dict[int, list[list[int]]]:
     """Return the columns of each representation of each field."""
     found: dict[int, list[list[int]]] = defaultdict(list)
     for number, one in enumerate(schema.columns):
@@ -232,9 +232,9 @@ class MergedSchema:
 
     def _columns(self, other: NTuple, fields: list[int]) -> NDArray[np.int64]:
         """Map columns by field and encoding; encodings that are new become representations of their field."""
-        mine = _representations(self.schema, self._first.where)
+        mine = representations(self.schema, self._first.where)
         found: dict[int, int] = {}
-        for owner, theirs in _representations(other.schema, other.where).items():
+        for owner, theirs in representations(other.schema, other.where).items():
             known = mine[fields[owner]]
             for columns in theirs:
                 encoding = [other.schema.columns[number].encoding for number in columns]

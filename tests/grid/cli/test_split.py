@@ -160,10 +160,13 @@ def test_more_streams_than_a_mask_has_bits(tmp_path: Path, paths: list[Path]) ->
     assert "64" in grid("split", paths[0], "-t", many, "-o", tmp_path / "out", code=2).err
 
 
-def test_an_rntuple_is_refused_unless_asked_for(tmp_path: Path, real_data: Path) -> None:
+@pytest.mark.parametrize("how", [[], ["--format", "ttree"]])
+def test_an_rntuple_stays_one_unless_trees_are_asked_for(
+    tmp_path: Path, real_data: Path, how: list[str]
+) -> None:
     source = real_data / "nano_dy_rntuple.root"
-    answer = grid("split", source, "-o", tmp_path / "out", code=3)
-    assert "format" in answer.err
-    grid("split", source, "-o", tmp_path / "out", "--format", "ttree")
+    grid("split", source, "-o", tmp_path / "out", *how)
     (out,) = (tmp_path / "out").iterdir()
     assert identities([out]) == identities([real_data / "nano_dy.root"])
+    with uproot.open(out) as file:
+        assert file.classname_of("Events") == ("TTree" if how else "ROOT::RNTuple")

@@ -1,0 +1,111 @@
+"""The elements of an RNTuple's columns as rows of bytes, and the pages that hold them.
+
+How each type of column lies in a page follows the specification of RNTuple's binary format, version 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grid.rootio.format.ntuples import Column
+
+__all__ = ["Coding", "page_bytes"]
+
+_BIT: Final = 0x00
+_INDICES: Final = frozenset({0x0E, 0x0F, 0x1A, 0x1B})
+_SPLIT_INDICES: Final = frozenset({0x1A, 0x1B})
+_SWITCH: Final = 0x10
+#: The bytes of all elements' first bytes, then of their second ones, and so on.
+_SPLIT: Final = frozenset(range(0x11, 0x1C))
+#: Numbers of any number of bits.
+_ROUNDED: Final = frozenset({0x1C, 0x1D})
+_SWITCHED: Final = np.dtype([("index", "<u8"), ("tag", "<u4")])
+
+
+def page_bytes(elements: int, bits: int) -> int:
+    """Return how long a page of some elements is, unpacked."""
+    return (elements * bits + 7) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How a column's elements lie in a page.
+
+    A row holds one element: its bytes in the order of their significance, or one byte for each of its bits where it has
+    no whole number of them.
+    """
+
+    width: int
+    by_bits: bool
+    split: bool
+    #: Whether elements say where collections end; as differences, with ``split``.
+    index: bool
+    #: Whether elements choose one of several fields.
+    switch: bool
+
+    @classmethod
+    def of(cls, column: Column) -> Coding:
+        """Return that of a column."""
+        by_bits = column.kind == _BIT or column.kind in _ROUNDED
+        return cls(
+            column.bits if by_bits else column.bits // 8,
+            by_bits,
+            column.kind in _SPLIT,
+            column.kind in _INDICES,
+            column.kind == _SWITCH,
+        )
+
+    def decode(self, data: bytes, elements: int) -> NDArray[np.uint8]:
+        """Return the rows of an unpacked page, uint8 ``[elements, width]``."""
+        raw = np.frombuffer(data, np.uint8)
+        if self.by_bits:
+            bits = np.unpackbits(raw, count=elements * self.width, bitorder="little")
+            return bits.reshape(elements, self.width)
+        if self.split:
+            rows = np.empty((elements, self.width), np.uint8)
+            for number, same in enumerate(raw.reshape(self.width, elements)):
+                rows[:, number] = same  # several times as fast as a transposed copy
+            return rows
+        return raw.reshape(elements, self.width)
+
+    def encode(self, rows: NDArray[np.uint8]) -> bytes:
+        """Return the unpacked page that holds some rows."""
+        if self.by_bits:
+            return np.packbits(rows.reshape(-1), bitorder="little").tobytes()
+        return (rows.T if self.split else rows).tobytes()
+
+    def ends(self, rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        """Return the numbers of a page of an index, counted from the cluster's beginning."""
+        numbers = rows.view(f"<u{self.width}").reshape(-1)
+        if self.split:
+            return np.cumsum(numbers, dtype=np.uint64)
+        return numbers.astype(np.uint64)
+
+    def index_rows(self, ends: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the rows for a page of an index that has these numbers."""
+        if self.split:
+            ends = np.diff(ends, prepend=0)
+        return _rows(ends.astype(f"<u{self.width}"))
+
+    @staticmethod
+    def choices(rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return what the elements of a switch choose: the place in the chosen field, and which one (0: none)."""
+        found = np.ascontiguousarray(rows).view(_SWITCHED).reshape(-1)
+        return found["index"].astype(np.int64), found["tag"].astype(np.int64)
+
+    @staticmethod
+    def switch_rows(places: NDArray[np.int64], tags: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the rows for such choices."""
+        made = np.zeros(len(tags), _SWITCHED)
+        made["index"], made["tag"] = places, tags
+        return _rows(made)
+
+
+def _rows(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return values.view(np.uint8).reshape(len(values), values.dtype.itemsize)
