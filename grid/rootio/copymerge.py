@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.carry import carry
 from grid.rootio.eventids import EventIds
 from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
 from grid.rootio.format.blocks import Compression
@@ -20,23 +19,20 @@ from grid.rootio.merging import (
 from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
-from grid.rootio.reading import tally_rows
 from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
-from sitecfg.errors import ClosureError, CorruptFile, InputError, SchemaMismatch, UnsupportedContent
+from sitecfg.errors import CorruptFile, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from grid.rootio.carry import Carried
     from grid.rootio.checksums import Checksums
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.merging import MergeOptions
-    from grid.rootio.source import TreeInfo
 
 __all__ = ["CopyMerge"]
 
@@ -70,12 +66,14 @@ class CopyMerge:
             self.copier = copier = Copier(
                 sink, depth=self.options.verify, identities=self._identities(), threads=self.options.threads
             )
-            self.side = SideTrees(sink, self.options, self._carry_side)
+            self.side = SideTrees(sink, self.options)
             for path in self.sources:
                 with Input(path) as source:
                     self._add(source)
             copier.finish()
+            self.side.finish()
             self.objects.put(sink)
+            self.dropped.update(self.side.dropped)
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self.ids.duplicates(str(self.sources[0]))
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
@@ -106,14 +104,16 @@ class CopyMerge:
 
     def _begin(self, first: Input) -> None:
         """Let the first input decide which trees hold the events."""
-        if not first.trees or first.ntuples:
+        if not first.trees:
             raise CantCopy
-        if len(first.trees) == 1 and not self.options.event_trees:
+        if len(first.trees) + len(first.ntuples) == 1 and not self.options.event_trees:
             self.events = list(first.trees)
             return
         with open_source(first.path) as source:
             identity = self.options.identity or DEFAULT_IDENTITY
             self.events = [info.path for info in find_event_trees(source, self.options.event_trees, identity)]
+        if not set(self.events) <= set(first.trees):
+            raise CantCopy
 
     def _identities(self) -> list[tuple[str, ...]]:
         """Return what may tell events apart, as names of branches."""
@@ -148,9 +148,9 @@ class CopyMerge:
             raise CorruptFile("it changed while it was copied", where=where)
         if self.options.verify != "copied" and self.options.identity not in {None, copier.identity}:
             raise CantCopy  # the other way may know how to read them
-        if len(source.trees) > len(self.events):
+        if len(source.trees) + len(source.ntuples) > len(self.events):
             with open_source(source.path) as rows:
-                self.side.add(rows, self.events, self._identity(), str(self.sources[0]))
+                self.side.add(rows, source, self.events, self._identity(), str(self.sources[0]))
         self.objects.add(source)
         self.done += added.sums.bytes
         events = copier.entries[self.events[0]] - before
@@ -170,23 +170,9 @@ class CopyMerge:
         """Hold what was written against what was read."""
         added = self.copier.check(path)
         self.ids.hold(added.columns, str(path))
-        if self.side.trees:
-            self._read_rows_back(path)
+        self.side.check(path)
         self.objects.check(path)
         return added.sums
-
-    def _read_rows_back(self, path: Path) -> None:
-        """Hold the trees that hold no events against what was given to them."""
-        try:
-            with open_source(path) as source:
-                for name, side in self.side.trees.items():
-                    found = tally_rows(source, side.carried, self.options.memory_bytes)
-                    if wrong := side.tally.difference(found):
-                        raise ClosureError(wrong.replace("events", "rows"), where=f"{path}: {name}")
-        except InputError as error:
-            raise ClosureError(
-                f"what was written can't be read again: {error.what}", where=error.where
-            ) from error
 
     def _check(self, source: Input, where: str) -> None:
         missing = [path for path in self.events if path not in source.trees]
@@ -202,17 +188,10 @@ class CopyMerge:
                 where=where,
                 todo=f"its trees are: {', '.join(source.trees) or 'none'}",
             )
-        if source.ntuples:
-            raise CantCopy  # the other way names them
 
     def _identity(self) -> tuple[str, ...] | None:
         said = identity_said(self.records[0])
         return self.copier.identity or self.options.identity or said or None
-
-    def _carry_side(self, info: TreeInfo, where: str) -> Carried:
-        parts: Sequence[Carried] = carry([info], where=where, on_refused=self.options.on_refused)
-        self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
-        return parts[0]
 
     def _found(self, duplicates: Duplicates) -> dict[str, Any]:
         """Return what the output's record says."""

@@ -166,7 +166,7 @@ class _Merge:
             compression = self.options.compression or first.compression
             sink = stack.enter_context(Sink(self.out, compression=compression, seed=self._seed()))
             stack.push(self._remove_on_error)
-            self.side = SideTrees(sink, self.options, self._carry_side)
+            self.side = SideTrees(sink, self.options)
             copier = self._copier(sink) if self.copying else None
             if copier is None:
                 for part in self.events:
@@ -178,11 +178,14 @@ class _Merge:
             if copier is not None:
                 copier.finish()
                 self.notes += copier.notes
+            self.side.finish()
+            self.dropped.update(self.side.dropped)
             self.objects.put(sink)
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
             written = sink.close(lambda path: copier.check(path).sums) if copier else sink.close()
+            self.side.check_pages(self.out)
             self.objects.check(self.out)
             self.started = len(self.sources)
             found = self._prove(record)
@@ -227,25 +230,6 @@ class _Merge:
         self.unread = True
         return replace(part, branches=tuple(branch for branch in part.branches if branch.name in common))
 
-    def _carry_side(self, info: TreeInfo, where: str) -> Carried:
-        if info.kind == "RNTuple" and self.options.format is None:
-            return self._leave_out(info, where)
-        parts = carry([info], where=where, on_refused=self.options.on_refused, format=self.options.format)
-        self._drop(parts)
-        return parts[0]
-
-    def _leave_out(self, info: TreeInfo, where: str) -> Carried:
-        """Refuse an RNTuple that holds no events, unless it may be dropped."""
-        why = "an RNTuple that holds no events can't be carried yet"
-        if self.options.on_refused == "refuse":
-            raise UnsupportedContent(
-                why,
-                where=f"{where}: {info.path}",
-                todo='say on_refused="drop" (--drop-refused) to leave it out, or format="ttree" (--format ttree)',
-            )
-        self.dropped[info.path, ""] = why
-        return Carried(info.path, info.title, ())
-
     def _drop(self, parts: Sequence[Carried]) -> None:
         self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
 
@@ -279,12 +263,13 @@ class _Merge:
         self._same_table(source)
         infos = [source.info(part.path) for part in carried]
         identity = None if self.identity is None else find_identity(source, infos, self.identity)
+        events = [part.path for part in self.events]
         with Input(Path(source.url)) as raw:
             if copier is not None:
                 self._copy(raw, sums, copier)
             self.objects.add(raw)
-        tally = self._add_events(EventReader(source, carried, identity), identity)
-        self.side.add(source, [part.path for part in self.events], self.identity, str(self.sources[0]))
+            tally = self._add_events(EventReader(source, carried, identity), identity)
+            self.side.add(source, raw, events, self.identity, str(self.sources[0]))
         self.notes += [
             note for info in source.trees.values() for note in info.notes if note not in self.notes
         ]

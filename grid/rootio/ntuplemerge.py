@@ -18,7 +18,9 @@ from grid.rootio.merging import (
 )
 from grid.rootio.ntuple import read_ntuple
 from grid.rootio.objects.objects import Objects
+from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
+from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.verbatim.inputs import Input
@@ -71,23 +73,26 @@ class NTupleMerge:
                 identity=self.identity,
                 threads=self.options.threads,
             )
+            self.side = SideTrees(sink, self.options)
             for path in self.sources:
                 with Input(path) as source:
                     self._add(source)
             copier.finish()
+            self.side.finish()
             self.objects.put(sink)
+            self.dropped.update(self.side.dropped)
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self.ids.duplicates(str(self.sources[0]))
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found(duplicates)}
             written = sink.close(self._read_back)
-        entries = copier.entries
+        entries = {**copier.entries, **{path: side.tally.events for path, side in self.side.trees.items()}}
         output = Output(
             self.out,
             written.bytes,
             written.adler32,
             written.xxh3,
-            entries[self.events[0]],
+            copier.entries[self.events[0]],
             self.ids.fingerprint,
             None,
             self.ids.sections,
@@ -98,8 +103,8 @@ class NTupleMerge:
             tuple(self.inputs),
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
-            {},
-            (*copier.notes, *self.objects.notes, *self.ids.notes(duplicates)),
+            {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
+            (*copier.notes, *self.side.notes, *self.objects.notes, *self.ids.notes(duplicates)),
             self.options.verify,
             covered=None if self.options.verify == "copied" else copier.covered,
         )
@@ -140,7 +145,7 @@ class NTupleMerge:
     def _add(self, source: Input) -> None:
         """Append an input."""
         where, copier = str(source.path), self.copier
-        self._check(source)
+        _check_kinds(source, self.events, str(self.sources[0]))
         record = source.record
         same_table(self.records, record, where, str(self.sources[0]))
 
@@ -156,6 +161,9 @@ class NTupleMerge:
             raise CantCopy  # the other way says so, with near names
         if source.image.changed:
             raise CorruptFile("it changed while it was copied", where=where)
+        if len(source.trees) + len(source.ntuples) > len(self.events):
+            with open_source(source.path) as rows:
+                self.side.add(rows, source, self.events, self._names, str(self.sources[0]))
         self.objects.add(source)
         sums = added.sums
         self.done += sums.bytes
@@ -167,31 +175,26 @@ class NTupleMerge:
         """Hold what was written against what was read."""
         added = self.copier.check(path)
         self.ids.hold(added.columns, str(path))
+        self.side.check(path)
         self.objects.check(path)
         return added.sums
 
-    def _check(self, source: Input) -> None:
-        _check_kinds(source, self.events, str(self.sources[0]))
-        trees = source.trees | source.ntuples
-        others = [(path, entry.class_name) for path, entry in trees.items() if path not in self.events]
-        if others and self.options.on_refused == "refuse":
-            raise CantCopy  # the other way carries them, or names them
-        for path, kind in others:
-            self.dropped[path, ""] = f"a {kind} can't be carried yet"
+    @property
+    def _names(self) -> tuple[str, ...] | None:
+        said = identity_said(self.records[0])
+        return self.identity[1] if self.identity else self.options.identity or said or None
 
     def _found(self, duplicates: Duplicates) -> dict[str, Any]:
         """Return what the output's record says."""
-        said = identity_said(self.records[0])
-        identity = self.identity[1] if self.identity else self.options.identity or said or None
         return {
             **said_by_inputs(self.records),
-            "identity": None if identity is None else list(identity),
+            "identity": None if self._names is None else list(self._names),
             "event_trees": self.events,
             "inputs": [
                 {"xxh3": part.xxh3, "events": part.events, "fingerprint": part.fingerprint}
                 for part in self.inputs
             ],
-            "origins": {},
+            "origins": {path: origins_json(side.stretches) for path, side in self.side.trees.items()},
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             **self.objects.record,
             "duplicates": duplicates.events if self.ids.looked else None,

@@ -8,27 +8,34 @@ the same in every value are kept once, and a note says so. Rows without a run ar
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grid.rootio.carry import Carried, carry
 from grid.rootio.events import DEFAULT_IDENTITY
 from grid.rootio.origins import Stretch, known_origins
+from grid.rootio.reading import tally_rows
 from grid.rootio.schema import same_branches
+from grid.rootio.sinktree import SinkTree
+from grid.rootio.source import open_source
 from grid.rootio.tally import Tally, content_hashes
+from grid.rootio.verbatim.inputs import Input
 from kernels import unique
-from sitecfg.errors import ClosureError
+from sitecfg.errors import ClosureError, InputError, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from grid.rootio.carry import Carried
     from grid.rootio.columns import Column
+    from grid.rootio.gather.rows import NTupleRows
     from grid.rootio.merging import MergeOptions
-    from grid.rootio.sink import Sink, SinkTree
+    from grid.rootio.sink import Sink
     from grid.rootio.source import Source, TreeInfo
 
 __all__ = ["SideTree", "SideTrees"]
@@ -53,7 +60,7 @@ class SideTree:
     """
 
     carried: Carried
-    out: SinkTree
+    out: SinkTree | NTupleRows
     keys: Collection[str]
     event: Collection[str]
     everything: bool = False
@@ -99,7 +106,7 @@ class SideTree:
     ) -> list[NDArray[np.uint64]]:
         tally, fresh = Tally(), []
         again = stretch.origin in self._seen and not self.everything
-        for columns, rows in self._read(source, start, stop, memory_bytes):
+        for first, columns, rows in self._read(source, start, stop, memory_bytes):
             tally.add(rows[:, 0].copy(), None)
             index = np.arange(len(rows), dtype=np.int64)
             if again and not self._only_keys:
@@ -107,7 +114,9 @@ class SideTree:
                 continue
             if not self.everything:
                 index = self._new(stretch, rows)
-            self._write(stretch, columns, rows, index)
+            self._write(columns, index, first)
+            self.tally.add(rows[index, 0].copy(), None)
+            self.stretches.append(Stretch(stretch.origin, len(index)))
             fresh.append(rows[index])
         if stretch.origin:
             if again and (wrong := self._seen[stretch.origin].difference(tally)):
@@ -122,15 +131,16 @@ class SideTree:
 
     def _read(
         self, source: Source, start: int, stop: int, memory_bytes: int
-    ) -> Iterator[tuple[dict[str, Column], NDArray[np.uint64]]]:
-        """Yield rows, and two independent hashes of each, uint64 ``[n, 2]``."""
+    ) -> Iterator[tuple[int, dict[str, Column], NDArray[np.uint64]]]:
+        """Yield the number of a first row, rows, and two independent hashes of each, uint64 ``[n, 2]``."""
         path, branches = self.carried.path, {self.carried.path: self.carried.branches}
         for low, high in source.ranges({path: self.carried.names}, memory_bytes):
             first, last = max(low, start), min(high, stop)
             if first < last:
                 columns = source.read(path, self.carried.names, first, last)
                 trees = {path: columns}
-                yield columns, np.stack([content_hashes(trees, branches, round_=r) for r in (0, 1)], axis=1)
+                hashes = [content_hashes(trees, branches, round_=round_) for round_ in (0, 1)]
+                yield first, columns, np.stack(hashes, axis=1)
 
     def _new(self, stretch: Stretch, rows: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Choose the rows of a chunk that aren't there yet."""
@@ -144,12 +154,11 @@ class SideTree:
             index = np.arange(len(rows), dtype=np.int64)
         return index
 
-    def _write(
-        self, stretch: Stretch, columns: dict[str, Column], rows: NDArray[np.uint64], index: NDArray[np.int64]
-    ) -> None:
-        self.out.extend({name: column.take(index) for name, column in columns.items()})
-        self.tally.add(rows[index, 0].copy(), None)
-        self.stretches.append(Stretch(stretch.origin, len(index)))
+    def _write(self, columns: Mapping[str, Column], index: NDArray[np.int64], first: int) -> None:
+        if isinstance(self.out, SinkTree):
+            self.out.extend({name: column.take(index) for name, column in columns.items()})
+        else:
+            self.out.take(index + first)
 
 
 class SideTrees:
@@ -161,18 +170,46 @@ class SideTrees:
         The merged file.
     options
         How files are merged.
-    carry
-        Chooses the branches of a tree that are written.
+
+    Attributes
+    ----------
+    dropped
+        What was left out, and why: path and branch, or path and "".
     """
 
-    def __init__(self, sink: Sink, options: MergeOptions, carry: Callable[[TreeInfo, str], Carried]) -> None:
-        self._sink, self._options, self._carry = sink, options, carry
+    def __init__(self, sink: Sink, options: MergeOptions) -> None:
+        self._sink, self._options = sink, options
         self.trees: dict[str, SideTree] = {}
+        self.dropped: dict[tuple[str, str], str] = {}
 
     def add(
-        self, source: Source, event_trees: Collection[str], identity: tuple[str, ...] | None, reference: str
+        self,
+        source: Source,
+        raw: Input,
+        event_trees: Collection[str],
+        identity: tuple[str, ...] | None,
+        reference: str,
     ) -> None:
-        """Append what is new in an input's trees; `reference` is the first input, for messages."""
+        """Append what is new in an input's trees.
+
+        Parameters
+        ----------
+        source, raw
+            The input, to be read as values and as bytes.
+        event_trees, identity
+            What isn't meant, and what tells events apart.
+        reference
+            The first input, for messages.
+
+        Raises
+        ------
+        SchemaMismatch
+            If a tree has other branches than that of an earlier input, or is of another kind.
+        UnsupportedContent
+            If it holds what can't be carried.
+        ClosureError
+            As :meth:`SideTree.add`.
+        """
         for path in source.tree_paths:
             if path in event_trees:
                 continue
@@ -180,12 +217,74 @@ class SideTrees:
             if not carried.branches:
                 continue
             if path not in self.trees:
-                self.trees[path] = self._new(path, carried, identity)
-            side = self.trees[path]
-            same_branches(
-                side.carried.branches, carried.branches, where=f"{source.url}: {path}", reference=reference
-            )
+                self.trees[path] = self._new(path, carried, identity, raw)
+            side, where = self.trees[path], f"{source.url}: {path}"
+            if self._stays(source.info(path)) == isinstance(side.out, SinkTree):
+                raise SchemaMismatch(
+                    f"its kind is {source.info(path).kind}, and not that of {reference}",
+                    where=where,
+                    todo="merge only files of one format",
+                )
+            same_branches(side.carried.branches, carried.branches, where=where, reference=reference)
             side.add(source, self._options.memory_bytes)
+            if not isinstance(side.out, SinkTree):
+                side.out.append(raw)
+
+    def finish(self) -> None:
+        """Tell the output what its RNTuples are."""
+        for side in self._ntuples:
+            side.finish()
+
+    def check(self, path: Path) -> None:
+        """Hold the output against what was given to it: the values of all rows, and the pages of RNTuples.
+
+        Raises
+        ------
+        ClosureError
+            If it is not what was to be written.
+        """
+        if not self.trees:
+            return
+        with _read_again(), open_source(path) as source:
+            for name, side in self.trees.items():
+                found = tally_rows(source, side.carried, self._options.memory_bytes)
+                if wrong := side.tally.difference(found):
+                    raise ClosureError(wrong.replace("events", "rows"), where=f"{path}: {name}")
+        self.check_pages(path)
+
+    def check_pages(self, path: Path) -> None:
+        """Do so for the pages of RNTuples alone."""
+        if self._ntuples:
+            with _read_again(), Input(path) as found:
+                for side in self._ntuples:
+                    side.check(found)
+
+    @property
+    def _ntuples(self) -> list[NTupleRows]:
+        return [side.out for side in self.trees.values() if not isinstance(side.out, SinkTree)]
+
+    def _stays(self, info: TreeInfo) -> bool:
+        """Whether it is an RNTuple, and stays one."""
+        return info.kind == "RNTuple" and self._options.format is None
+
+    def _carry(self, info: TreeInfo, where: str) -> Carried:
+        """Choose the branches that are written, or of an RNTuple those that are compared, which must be all."""
+        stays = self._stays(info)
+        how = self._options.on_refused
+        if stays:
+            how = "drop" if self._options.side == "concat" else "refuse"
+        try:
+            (part,) = carry([info], where=where, on_refused=how, format="ttree")
+        except UnsupportedContent as error:
+            if not stays or self._options.on_refused == "refuse":
+                raise
+            self.dropped[info.path, ""] = error.what
+            return Carried(info.path, info.title, ())
+        if stays and not part.branches:
+            raise UnsupportedContent("none of its fields can be read", where=f"{where}: {info.path}")
+        if not stays:
+            self.dropped.update({(part.path, name): why for name, why in part.dropped})
+        return part
 
     @property
     def notes(self) -> list[str]:
@@ -197,10 +296,17 @@ class SideTrees:
             if side.guessed
         ]
 
-    def _new(self, path: str, carried: Carried, identity: tuple[str, ...] | None) -> SideTree:
+    def _new(self, path: str, carried: Carried, identity: tuple[str, ...] | None, raw: Input) -> SideTree:
         keys = set(DEFAULT_IDENTITY[:-1]) | set((identity or ())[:-1])
         event = {DEFAULT_IDENTITY[-1], *(identity or ())[-1:]}
-        out = self._sink.tree(path, carried.branches, title=carried.title)
+        out: SinkTree | NTupleRows
+        if path in raw.ntuples and self._options.format is None:
+            # who has none need not load what gathers
+            from grid.rootio.gather.rows import NTupleRows
+
+            out = NTupleRows(self._sink, path, raw, self._options.compression)
+        else:
+            out = self._sink.tree(path, carried.branches, title=carried.title)
         return SideTree(carried, out, keys, event, self._options.side == "concat")
 
 
@@ -210,3 +316,14 @@ def _absent(rows: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.i
     pairs = unique.duplicates([both[:, 0].copy(), both[:, 1].copy()])
     repeated = pairs[(pairs[:, 0] < len(known)) & (pairs[:, 1] >= len(known)), 1]
     return np.setdiff1d(np.arange(len(rows), dtype=np.int64), repeated - len(known))
+
+
+@contextmanager
+def _read_again() -> Iterator[None]:
+    """Say that it is the output which can't be read."""
+    try:
+        yield
+    except InputError as error:
+        raise ClosureError(
+            f"what was written can't be read again: {error.what}", where=error.where
+        ) from error

@@ -40,6 +40,8 @@ class Fields:
 
     def __init__(self, clusters: Clusters) -> None:
         self._clusters = clusters
+        #: The entries of the RNTuple.
+        self.entries = sum(cluster.entries for cluster in clusters.all)
         self._children: dict[int, list[int]] = defaultdict(list)
         fields = clusters.schema.fields
         for number, one in enumerate(fields):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["by_masks", "every"]
+__all__ = ["by_masks", "by_rows", "every"]
 
 
 def by_masks(masks: NDArray[np.uint64], streams: int) -> Callable[[int, int], list[NDArray[np.int64]]]:
@@ -24,6 +24,16 @@ def by_masks(masks: NDArray[np.uint64], streams: int) -> Callable[[int, int], li
     @lru_cache(maxsize=8)
     def chosen(start: int, stop: int) -> list[NDArray[np.int64]]:
         return jagged.partition(masks[start:stop], streams)
+
+    return chosen
+
+
+def by_rows(rows: NDArray[np.int64]) -> Callable[[int, int], list[NDArray[np.int64]]]:
+    """Return what chooses some entries, ascending, for the one stream that there is."""
+
+    def chosen(start: int, stop: int) -> list[NDArray[np.int64]]:
+        first, last = np.searchsorted(rows, (start, stop))
+        return [rows[first:last] - start]
 
     return chosen
 

@@ -15,7 +15,7 @@ from grid.rootio.gather.pages import Received
 from grid.rootio.ntuple import read_ntuple
 from grid.rootio.verbatim.ntuple_output import NTupleOutput
 from grid.rootio.verbatim.ntuple_schema import MergedSchema
-from sitecfg.errors import ClosureError
+from sitecfg.errors import ClosureError, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -96,22 +96,35 @@ class NTupleGatherer:
         progress: Callable[[float], None],
     ) -> None:
         """Write all pages, and tell the outputs what their RNTuples are; parameters as :meth:`Gatherer.run`."""
-        clusters = self._clusters.all
-        usual = max(_CLUSTER, sum(self._clusters.unpacked) // max(1, len(clusters)))
-        fields = Fields(self._clusters)
-        before: NDArray[np.bool_] | None = None
+        self._append(self._clusters, chosen, progress)
+        self.finish(events)
+
+    def append(self, source: Input, chosen: Callable[[int, int], list[NDArray[np.int64]]]) -> None:
+        """Go on with the RNTuple of another input, or begin with that of the first.
+
+        Raises
+        ------
+        SchemaMismatch
+            If it is described otherwise; the differences are named.
+        """
+        one = read_ntuple(source.image, source.ntuples[self._path], self._first)
+        columns = len(self._clusters.codings)
+        mapping = self._schema.match(one)
+        if mapping.tolist() != list(range(columns)) or len(one.schema.columns) != columns:
+            raise SchemaMismatch(
+                f"its fields are encoded otherwise than those of {self._first.image.path}", where=one.where
+            )
+        self._append(Clusters(one), chosen, lambda _: None)
+
+    def finish(self, events: Sequence[int]) -> None:
+        """Tell the outputs what their RNTuples are, and how many entries each must have.
+
+        Raises
+        ------
+        ClosureError
+            If one has others.
+        """
         with ThreadPoolExecutor(_THREADS) as pool:
-            for cluster in clusters:
-                if before is not None and (cluster.chosen != before).any():
-                    self._end_clusters(pool, 0)
-                before = cluster.chosen
-                for fill in self._fills:
-                    fill.chosen = before
-                for start, stop in self._sections(cluster, fields):
-                    picks = chosen(cluster.first + start, cluster.first + stop)
-                    self._section(pool, fields, cluster, (start, stop), picks)
-                    progress((cluster.first + stop) / max(self.entries, 1))
-                self._end_clusters(pool, usual)
             self._end_clusters(pool, 0)
         for fill, number in zip(self._fills, events, strict=True):
             fill.finish(self._schema)
@@ -119,6 +132,26 @@ class NTupleGatherer:
                 raise ClosureError(
                     f"{fill.out.entries} entries were gathered instead of {number}", where=self._first.where
                 )
+
+    def _append(
+        self,
+        clusters: Clusters,
+        chosen: Callable[[int, int], list[NDArray[np.int64]]],
+        progress: Callable[[float], None],
+    ) -> None:
+        usual = max(_CLUSTER, sum(clusters.unpacked) // max(1, len(clusters.all)))
+        fields = Fields(clusters)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for cluster in clusters.all:
+                if any((fill.chosen != cluster.chosen).any() for fill in self._fills):
+                    self._end_clusters(pool, 0)
+                for fill in self._fills:
+                    fill.chosen = cluster.chosen
+                for start, stop in _sections(cluster, fields, clusters.unpacked):
+                    picks = chosen(cluster.first + start, cluster.first + stop)
+                    self._section(pool, fields, cluster, (start, stop), picks)
+                    progress((cluster.first + stop) / max(self.entries, 1))
+                self._end_clusters(pool, usual)
 
     def check(self, stream: int, found: Input, entries: int) -> None:
         """Hold an output that was read back against what was gathered for it: all pages, and every entry's values.
@@ -152,15 +185,6 @@ class NTupleGatherer:
         if wrong := received.difference(fill.received):
             name = one.schema.fields[one.schema.columns[wrong[0]].field].name
             raise ClosureError(f"{name!r} does not hold what was gathered for it", where=where)
-
-    def _sections(self, cluster: Cluster, fields: Fields) -> Iterable[tuple[int, int]]:
-        """Cut a cluster's entries into parts of which the largest field may be unpacked at once."""
-        sizes = self._clusters.unpacked
-        largest = max((sum(sizes[column] for column in fields.columns[one]) for one in fields.top), default=0)
-        number = largest / max(1, self.entries) * cluster.entries / _SECTION
-        step = -(-cluster.entries // max(1, round(number))) or 1
-        edges = [*range(0, cluster.entries, step), cluster.entries]
-        return pairwise(edges)
 
     def _section(
         self,
@@ -199,3 +223,11 @@ class NTupleGatherer:
                 fill.write(pages)
             if number + ahead < len(fields):
                 waiting.append(pool.submit(step, fields[number + ahead]))
+
+
+def _sections(cluster: Cluster, fields: Fields, unpacked: Sequence[int]) -> Iterable[tuple[int, int]]:
+    """Cut a cluster's entries into parts of which the largest field may be unpacked at once."""
+    largest = max((sum(unpacked[column] for column in fields.columns[one]) for one in fields.top), default=0)
+    share = cluster.entries / max(1, fields.entries)
+    step = -(-cluster.entries // max(1, round(largest * share / _SECTION))) or 1
+    return pairwise([*range(0, cluster.entries, step), cluster.entries])

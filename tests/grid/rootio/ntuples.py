@@ -24,9 +24,9 @@ def merged(sources: Sequence[Path], out: Path, depth: str = "sealed", **how: Any
     return merge(sources, out, MergeOptions(verify=depth, **how))
 
 
-def arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, ak.Array]:
+def arrays(path: Path, names: Sequence[str] | None = None, tree: str = "Events") -> dict[str, ak.Array]:
     with uproot.open(path) as file:
-        return {name: file["Events"][name].array() for name in names or file["Events"].keys(recursive=False)}
+        return {name: file[tree][name].array() for name in names or file[tree].keys(recursive=False)}
 
 
 def joined(paths: Sequence[Path], names: Sequence[str] | None = None) -> dict[str, ak.Array]:

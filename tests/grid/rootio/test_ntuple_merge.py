@@ -14,7 +14,7 @@ from grid.rootio.sink import Sink
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
-from sitecfg.errors import SchemaMismatch, UnsupportedContent
+from sitecfg.errors import SchemaMismatch
 from tests.grid.rootio.judge import hadd, needs_root, run
 from tests.grid.rootio.ntuples import DEPTHS, MAKER, REAL, arrays, joined, merged, same
 
@@ -208,10 +208,7 @@ def test_ntuples_in_directories_are_merged_each_by_its_path(tmp_path: Path, dept
         assert file["deep/down/Events"]["event"].array().tolist() == list(range(800))
     verify(out)
     out.unlink()
-    with pytest.raises(UnsupportedContent, match="RNTuple that holds no events") as caught:
-        merged(sources, out, depth, event_trees=both[:1], identity=("event",))
-    assert caught.value.where == f"{sources[0]}: More"
-    assert not out.exists()
-    report = merged(sources, out, depth, event_trees=both[:1], identity=("event",), on_refused="drop")
-    assert [(path, name) for path, name, _ in report.dropped_branches] == [("More", "")]
-    assert report.output.trees == {"deep/down/Events": 800}
+    report = merged(sources, out, depth, event_trees=both[:1], identity=("event",))
+    assert report.output.trees == {"deep/down/Events": 800, "More": 800}
+    with uproot.open(out) as file:
+        assert file["More"]["x"].array().tolist() == (np.arange(800) * 1.5).tolist()
