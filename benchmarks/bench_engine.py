@@ -50,6 +50,8 @@ SPLIT: Final = {
     ("nano", "lz4:4"): GB,
     ("raw", "zstd:5"): GB,
     ("nano", "zstd:5"): GB,
+    ("raw ntuple", "zstd:5"): GB,
+    ("nano ntuple", "zstd:5"): GB,
 }
 FILES: Final = 8 if FULL else 2
 INPUTS: Final = (1, 10, 100) if FULL else (1, 2)
@@ -202,7 +204,11 @@ def test_split_into_4_streams(
                 path.rename(kept / path.name)
 
     names = ["Snapshot", "CopyTree", "CloneTree", "uproot"] if FULL else ["CopyTree", "uproot"]
-    ways: Ways = {"ours": mine, **{name: partial(peer, name) for name in names}, "codecs alone": packing}
+    if kind.endswith("ntuple"):
+        names = ["Snapshot", "uproot"]
+    ways: Ways = {"ours": mine, **{name: partial(peer, name) for name in names}}
+    if not kind.endswith("ntuple"):
+        ways["codecs alone"] = packing
     against = [way for way in ways if way != "ours"]
     race(benchmark, ways, [source], tmp_path, check, rounds=ROUNDS, against=against)
 

@@ -89,19 +89,25 @@ def with_uproot(source: str, compression: Compression, outs: dict[str, str]) -> 
     codec = uproot.compression.Compression.from_code_pair(algorithm, level)
     with uproot.open(source) as file:
         tree = file["Events"]
-        counters = {branch.count_branch.name for branch in tree.branches if branch.count_branch}
-        names = [name for name in tree.keys() if name not in counters]  # noqa: SIM118 -- of a tree, not a dict
+        as_ntuple = not isinstance(tree, uproot.TTree)
+        counted = () if as_ntuple else tree.branches
+        counters = {branch.count_branch.name for branch in counted if branch.count_branch}
+        names = [name for name in tree.keys(recursive=False) if name not in counters]
         files = {out: uproot.recreate(out, compression=codec) for out in outs}
         made: dict[str, Any] = {}
         for chunk in tree.iterate(names, step_size=CHUNK, library="ak", how=dict):
             for out, cut in outs.items():
                 chosen = np.any([ak.to_numpy(chunk[name]) for name in cut.split("|")], axis=0)
                 part = {name: array[chosen] for name, array in chunk.items()}
-                if out not in made:
+                if out in made:
+                    made[out].extend(part)
+                elif as_ntuple:
+                    made[out] = files[out].mkrntuple("Events", part)
+                else:
                     made[out] = files[out].mktree(
                         "Events", {name: array.type for name, array in part.items()}
                     )
-                made[out].extend(part)
+                    made[out].extend(part)
         for one in files.values():
             one.close()
 

@@ -19,21 +19,24 @@ from grid.rootio.carry import carry
 from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
 from grid.rootio.format.blocks import Compression
+from grid.rootio.gather.clusters import Clusters
 from grid.rootio.gather.gatherer import Gatherer
 from grid.rootio.gather.masks import by_masks, every
 from grid.rootio.gather.ntuple import NTupleGatherer
 from grid.rootio.keep import parse
 from grid.rootio.merging import CantCopy
+from grid.rootio.ntuple import read_ntuple
 from grid.rootio.origins import known_origins, origins_json
 from grid.rootio.proof import Proven
 from grid.rootio.reading import EventReader
-from grid.rootio.sections import count_sections, listed
+from grid.rootio.sections import listed, sections_of
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.splitting import SplitOutput, SplitReport, check_outputs, objects_of, refuse_parallel
 from grid.rootio.streams import Streams
 from grid.rootio.tally import NOTHING
 from grid.rootio.verbatim.inputs import Input
+from grid.rootio.verbatim.ntuple_proving import integer_fields
 from kernels import bits, fingerprint
 from sitecfg.errors import ClosureError, InputError, UnsupportedContent
 
@@ -204,8 +207,8 @@ class GatherSplit:
                 for name, gatherer in zip((*self.events, *self.rows), gatherers, strict=True):
                     trees[name] = events if name in self.events else gatherer.entries
                     gatherer.check(bit, found, trees[name])
+                number, mark, sections = self._who(found)
             self.objects.check(path)
-            number, mark, sections = self._who(path)
         except InputError as error:
             raise ClosureError(
                 f"what was written can't be read again: {error.what}", where=error.where
@@ -218,18 +221,30 @@ class GatherSplit:
         self._tell(_WRITTEN + (_PROVEN - _WRITTEN) * (bit + 1) / len(self.paths))
         return Proven(trees, number, mark, None, listed(sections))
 
-    def _who(self, path: Path) -> tuple[int, str, Counter[tuple[int, int]]]:
+    def _who(self, found: Input) -> tuple[int, str, Counter[tuple[int, int]]]:
         """Return how many events an output has, which, and in what run sections."""
         sections = Counter[tuple[int, int]]()
         read, number = np.zeros(2, np.uint64), 0
-        with open_source(path) as source:
-            infos = [source.info(name) for name in self.events]
-            identity = find_identity(source, infos, self.identity.names)
-            for chunk in _only(source, infos, identity).chunks(self.recipe.memory_bytes):
-                read += fingerprint.fingerprint(identity.keys(chunk.trees, chunk.start, chunk.stop))
-                number += len(chunk)
-                count_sections(sections, identity, chunk)
+        for columns in self._identities(found):
+            read += fingerprint.fingerprint(fingerprint.event_keys(columns))
+            number += len(columns[0])
+            for run, section, count in sections_of(dict(zip(self.identity.names, columns, strict=True))):
+                sections[run, section] += count
         return number, fingerprint.to_hex(read), sections
+
+    def _identities(self, found: Input) -> Iterator[Sequence[NDArray[Any]]]:
+        """Yield what identifies the events of an output, some at a time."""
+        tree, names = self.identity.tree, self.identity.names
+        if tree in found.ntuples:
+            one = read_ntuple(found.image, found.ntuples[tree])
+            if set(names) <= set(integer_fields(one.schema)):
+                yield from Clusters(one).integers(names)
+                return
+        with open_source(found.path) as source:
+            infos = [source.info(name) for name in self.events]
+            identity = find_identity(source, infos, names)
+            for chunk in _only(source, infos, identity).chunks(self.recipe.memory_bytes):
+                yield identity.columns(chunk.trees, chunk.start, chunk.stop)
 
 
 def _only(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from grid.rootio.format.envelopes import CHECKSUM
 from grid.rootio.format.unpack import unpack
 from grid.rootio.gather.elements import Coding, page_bytes
+from grid.rootio.verbatim.ntuple_proving import integer_fields, integers
 from grid.rootio.verbatim.ntuple_schema import Layout, representations
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -132,6 +133,27 @@ class Clusters:
         if zeros or not parts:
             parts.insert(0, np.zeros((zeros, self.codings[column].width), np.uint8))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def integers(self, names: Sequence[str]) -> Iterator[list[NDArray[Any]]]:
+        """Yield the values of top fields that are one plain integer, cluster by cluster.
+
+        Raises
+        ------
+        KeyError
+            If a field is none.
+        CorruptFile
+            As :meth:`rows`.
+        """
+        known = integer_fields(self.schema)
+        columns = [[columns[0] for columns in self.fields[known[name]]] for name in names]
+        for cluster in self.all:
+            mine = [next(one for one in same if cluster.chosen[one]) for same in columns]
+            yield [
+                integers(
+                    self.rows(cluster, one, 0, cluster.entries, last=True), self.schema.columns[one].kind
+                )
+                for one in mine
+            ]
 
     def ends(self, cluster: Cluster, column: int, start: int, stop: int, *, last: bool) -> NDArray[np.int64]:
         """Return where the collections ``start <= i < stop`` end, int64 ``[stop - start + 1]``.

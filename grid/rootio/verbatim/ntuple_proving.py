@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from grid.rootio.image import Image
     from grid.rootio.verbatim.ntuple_copy import Pages
 
-__all__ = ["PageProver", "integer_fields"]
+__all__ = ["PageProver", "integer_fields", "integers"]
 
 #: Columns of plain integers, and of those whose bytes stand apart; the signed ones of these alternate in sign.
 _INTEGERS: Final = {
@@ -131,7 +131,10 @@ class PageProver:
             column = self.columns[index]
             if not 0 <= start <= len(column) - count:
                 raise CorruptFile("it holds entries that its RNTuple does not have", where=where)
-            column[start : start + count] = _integers(data, coded)
+            width = np.dtype(_INTEGERS[coded]).itemsize
+            raw = np.frombuffer(data, np.uint8)
+            rows = raw.reshape(-1, width) if coded < _FIRST_SPLIT else raw.reshape(width, -1).T
+            column[start : start + count] = integers(rows, coded)
         return covered
 
     def check(self) -> None:
@@ -185,18 +188,14 @@ def _ends(data: bytes, width: int, split: bool) -> tuple[int, int] | None:
     return int(steps[0]), int(steps.sum(dtype=np.uint64))
 
 
-def _integers(data: bytes, kind: int) -> NDArray[Any]:
-    """Return the numbers of a page."""
+def integers(rows: NDArray[np.uint8], kind: int) -> NDArray[Any]:
+    """Return the numbers of a column of plain integers whose elements are `rows`, uint8 ``[n, width]``."""
     layout = np.dtype(_INTEGERS[kind])
-    found: NDArray[Any] = np.frombuffer(data, layout if kind < _FIRST_SPLIT else np.uint8)
-    if kind < _FIRST_SPLIT:
-        return found
-    together = np.ascontiguousarray(found.reshape(layout.itemsize, -1).T)
-    found = together.view(layout.str.replace("i", "u")).reshape(-1)
-    if layout.kind == "i":
+    found: NDArray[Any] = np.ascontiguousarray(rows).view(layout.str.replace("i", "u")).reshape(-1)
+    if layout.kind == "i" and kind >= _FIRST_SPLIT:
         # 0, -1, 1, -2, 2 ... in the order of their numbers
         found = (found >> 1).astype(layout) ^ -(found & 1).astype(layout)
-    return found
+    return found.view(layout)
 
 
 def integer_fields(schema: Schema) -> dict[str, int]:
