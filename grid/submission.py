@@ -70,7 +70,8 @@ class Production:
     compression
         Like ``"zstd:5"``; the input's if not given.
     format
-        ``"ttree"`` writes TTrees for RNTuple inputs too; without it they are refused.
+        ``"ttree"`` writes TTrees for RNTuple inputs too; without it they stay RNTuples, which no function, rule or
+        made identity can change.
     """
 
     name: str

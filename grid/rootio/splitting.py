@@ -46,7 +46,8 @@ class SplitRecipe:
     memory_bytes
         About the size of what is unpacked at once.
     format
-        ``"ttree"`` writes TTrees for RNTuple inputs too; ``None`` refuses them.
+        ``"ttree"`` writes TTrees for RNTuple inputs too; ``None`` leaves them what they are, which neither rules nor
+        functions nor made identities can change.
     conditions
         Given to the user's function.
     menu_prefix

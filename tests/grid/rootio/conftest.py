@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def of_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of RNTuples, each written in another way."""
     folder = tmp_path_factory.mktemp("made")

@@ -26,7 +26,7 @@ FILES = [
     "Run2012B_SingleMu_1000.root",
     "nano_dy.root",
     "nano_dy_empty.root",
-    "nano_tt_v15.root",
+    pytest.param("nano_tt_v15.root", marks=pytest.mark.slow),
 ]
 
 
