@@ -17,6 +17,8 @@ MAKE = r"""
 #include <ROOT/RNTupleWriter.hxx>
 #include <ROOT/RNTupleWriteOptions.hxx>
 #include <fstream>
+#include <map>
+#include <set>
 
 struct Way {
    int compression = 505;
@@ -28,7 +30,7 @@ struct Way {
    bool split = true;  // the encoding of "px"
    bool reversed = false;
    int late = -1;      // the entry at which fields are added
-   std::string extra;  // "new", "retyped"
+   std::string extra;  // "new", "retyped", "odd"
 };
 
 template <class Model>
@@ -36,6 +38,50 @@ void add_late(Model &model) {
    model.template MakeField<double>("added");
    model.template MakeField<std::vector<int>>("added_list");
    model.template MakeField<std::array<std::int16_t, 2>>("added_pair");
+}
+
+// Fields whose columns have bits, rounded numbers, or several things in one.
+void add_odd(ROOT::RNTupleModel &model) {
+   using std::vector, std::string;
+   auto half = std::make_unique<ROOT::RField<float>>("half");
+   half->SetHalfPrecision();
+   auto truncated = std::make_unique<ROOT::RField<float>>("truncated");
+   truncated->SetTruncated(17);
+   auto quantized = std::make_unique<ROOT::RField<double>>("quantized");
+   quantized->SetQuantized(0, 100000, 23);
+   auto narrow = std::make_unique<ROOT::RField<double>>("narrow");
+   narrow->SetDouble32();
+   model.AddField(std::move(half));
+   model.AddField(std::move(truncated));
+   model.AddField(std::move(quantized));
+   model.AddField(std::move(narrow));
+   model.MakeField<vector<bool>>("flags");
+   model.MakeField<std::set<int>>("set");
+   model.MakeField<std::map<string, float>>("map");
+   model.MakeField<std::optional<vector<float>>>("maybe_list");
+   model.MakeField<std::tuple<int, string, double>>("tuple");
+   model.MakeField<std::byte>("byte");
+   model.MakeField<std::array<std::array<short, 2>, 3>>("matrix");
+   model.MakeField<std::array<bool, 5>>("array_of_bits");
+   model.MakeField<std::array<string, 2>>("array_of_texts");
+   model.MakeField<std::array<vector<float>, 2>>("array_of_lists");
+}
+
+void fill_odd(ROOT::REntry &entry, int i) {
+   using std::vector, std::string;
+   *entry.GetPtr<float>("half") = *entry.GetPtr<float>("truncated") = i * 0.37f;
+   *entry.GetPtr<double>("quantized") = *entry.GetPtr<double>("narrow") = i * 0.37;
+   entry.GetPtr<vector<bool>>("flags")->assign(i % 13, i % 2);
+   *entry.GetPtr<std::set<int>>("set") = i % 4 ? std::set<int>{i, i + 2} : std::set<int>{};
+   *entry.GetPtr<std::map<string, float>>("map") = {{string(i % 5, 'k'), 1.f * i}};
+   if (i % 5) *entry.GetPtr<std::optional<vector<float>>>("maybe_list") = vector<float>(i % 3, i);
+   else entry.GetPtr<std::optional<vector<float>>>("maybe_list")->reset();
+   *entry.GetPtr<std::tuple<int, string, double>>("tuple") = {i, string(i % 6, 't'), i * 0.5};
+   *entry.GetPtr<std::byte>("byte") = std::byte(i % 256);
+   *entry.GetPtr<std::array<std::array<short, 2>, 3>>("matrix") = {{{short(i), 1}, {2, 3}, {4, short(-i)}}};
+   *entry.GetPtr<std::array<bool, 5>>("array_of_bits") = {i % 2 == 0, i % 3 == 0, true, i % 5 == 0, false};
+   *entry.GetPtr<std::array<string, 2>>("array_of_texts") = {string(i % 3, 'q'), string(i % 4, 'z')};
+   *entry.GetPtr<std::array<vector<float>, 2>>("array_of_lists") = {vector<float>(i % 3, i), vector<float>(i % 4, -i)};
 }
 
 void fill(ROOT::REntry &entry, int i, bool late) {
@@ -85,6 +131,7 @@ void write(const std::string &path, const Way &way) {
    model->MakeField<std::bitset<11>>("bits");
    model->MakeField<std::variant<std::int32_t, string>>("variant");
    model->MakeField<std::optional<double>>("maybe");
+   if (way.extra == "odd") add_odd(*model);
    if (way.reversed) { model->AddField(std::move(px)); model->MakeField<std::uint64_t>("event"); }
    auto count = ROOT::RFieldBase::Create("nlist", "ROOT::RNTupleCardinality<std::uint32_t>").Unwrap();
    model->AddProjectedField(std::move(count), [](const std::string &) { return "list"; });
@@ -109,6 +156,7 @@ void write(const std::string &path, const Way &way) {
          entry = writer->CreateEntry();
       }
       fill(*entry, way.first + i, way.late >= 0 && i >= way.late);
+      if (way.extra == "odd") fill_odd(*entry, way.first + i);
       writer->Fill(*entry);
       if (way.cluster && i % way.cluster == way.cluster - 1)
          writer->CommitCluster(way.group && i % way.group == way.group - 1);
@@ -161,6 +209,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "late": {"first": 9000, "late": 130},
     "later": {"first": 10000, "late": 210},
     "late0": {"first": 11000, "late": 0},
+    "odd": {"first": 12000, "extra": '"odd"'},
     "new": {"extra": '"new"'},
     "typed": {"extra": '"typed"'},
     "retyped": {"extra": '"retyped"'},

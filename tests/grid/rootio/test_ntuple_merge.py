@@ -64,6 +64,7 @@ ALIKE = {
     "encodings": ["plain", "unsplit", "plain"],
     "orders": ["unsplit", "reversed", "next"],
     "late": ["late", "later", "late0", "late"],
+    "odd": ["odd", "odd"],
 }
 
 

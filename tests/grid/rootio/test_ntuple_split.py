@@ -155,7 +155,20 @@ def test_a_narrow_stream_has_clusters_and_pages_of_the_usual_size(tmp_path: Path
 # What ROOT writes.
 
 #: Files whose fields are encoded, packed and laid out in all ways.
-WAYS = ["plain", "groups", "empty", "zlib", "lzma", "lz4", "none", "unsealed", "unsplit", "late", "late0"]
+WAYS = [
+    "plain",
+    "groups",
+    "empty",
+    "zlib",
+    "lzma",
+    "lz4",
+    "none",
+    "unsealed",
+    "unsplit",
+    "late",
+    "late0",
+    "odd",
+]
 
 
 @pytest.mark.slow
