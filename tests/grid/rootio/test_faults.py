@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import grid.rootio.merge as merging
 import grid.rootio.split as splitting
+from grid.rootio import valuemerge
 from grid.rootio.columns import Column
 from grid.rootio.outfile import OutFile
 from grid.rootio.sink import Sink
@@ -138,7 +139,7 @@ def test_a_merge_refuses_what_went_wrong_in_writing(
 ) -> None:
     for name, first in (("a", 0), ("b", 100)):
         nano(tmp_path / f"{name}.root", 100, first=first)
-    monkeypatch.setattr(merging, "Sink", faulty(fault, "Events"))
+    monkeypatch.setattr(valuemerge, "Sink", faulty(fault, "Events"))
     unpacking = merging.MergeOptions(compression="zlib:1")
     with pytest.raises(ClosureError) as caught:
         merging.merge([tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root", unpacking)
