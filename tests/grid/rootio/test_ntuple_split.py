@@ -85,7 +85,8 @@ def written(path: Path, parts: int, size: int, seed: int = 1) -> dict[str, NDArr
     return bits
 
 
-@pytest.mark.parametrize("compression", [None, pytest.param("zlib:1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", [None, "zlib:1"])
 def test_every_field_of_a_real_file_splits(tmp_path: Path, real_data: Path, compression: str | None) -> None:
     source = real_data / REAL[0]
     menu = file_facts(source).menu

@@ -29,7 +29,13 @@ def do(case: dict[str, Any], source: Path, folder: Path) -> tuple[dict[str, int]
     return merged.output.trees, merged.duplicates.events, len(merged.dropped_branches)
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=[entry["name"] for entry in TABLE])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(entry, id=entry["name"], marks=[pytest.mark.slow] if entry.get("slow") else [])
+        for entry in TABLE
+    ],
+)
 def test_each_file_does_what_the_table_says(entry: dict[str, Any], real_data: Path, tmp_path: Path) -> None:
     for number, case in enumerate(entry["cases"]):
         folder = tmp_path / str(number)

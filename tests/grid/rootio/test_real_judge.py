@@ -24,7 +24,6 @@ pytestmark = [
 DUMP = Path(__file__).parent / "root_dump.py"
 FILES = [
     "Run2012B_SingleMu_1000.root",
-    "nano_dy.root",
     "nano_dy_empty.root",
     pytest.param("nano_tt_v15.root", marks=pytest.mark.slow),
 ]
@@ -43,7 +42,7 @@ def take(events: Any, part: slice) -> Any:
     return events[part]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ["nano_dy.root", *FILES])
 def test_streams_hold_what_the_file_held(real_data: Path, tmp_path: Path, name: str) -> None:
     table = TriggerTable(name="T", tag=1, streams={"mu": ("HLT_*Mu*",)})
     split(real_data / name, {"mu": tmp_path / "mu.root"}, SplitRecipe(table=table))
@@ -59,7 +58,7 @@ def test_streams_hold_what_the_file_held(real_data: Path, tmp_path: Path, name: 
     assert after == before
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [pytest.param("nano_dy.root", marks=pytest.mark.slow), *FILES])
 def test_halves_put_together_are_the_file(real_data: Path, tmp_path: Path, name: str) -> None:
     with open_source(real_data / name) as source:
         middle = source.info("Events").entries // 2
