@@ -264,6 +264,6 @@ def _left_to_the_other_way(*, unless: bool) -> Iterator[None]:
     try:
         yield
     except (UnsupportedContent, KeyError) as error:
-        if unless:
+        if unless and isinstance(error, UnsupportedContent):
             raise
         raise CantCopy from error

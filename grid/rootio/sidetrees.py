@@ -213,15 +213,16 @@ class SideTrees:
         for path in source.tree_paths:
             if path in event_trees:
                 continue
-            carried = self._carry(source.info(path), source.url)
+            info, where = source.info(path), f"{source.url}: {path}"
+            carried = self._carry(info, source.url)
             if not carried.branches:
                 continue
             if path not in self.trees:
-                self.trees[path] = self._new(path, carried, identity, raw)
-            side, where = self.trees[path], f"{source.url}: {path}"
-            if self._stays(source.info(path)) == isinstance(side.out, SinkTree):
+                self.trees[path] = self._new(info, carried, identity, raw)
+            side = self.trees[path]
+            if self._stays(info) == isinstance(side.out, SinkTree):
                 raise SchemaMismatch(
-                    f"its kind is {source.info(path).kind}, and not that of {reference}",
+                    f"its kind is {info.kind}, and not that of {reference}",
                     where=where,
                     todo="merge only files of one format",
                 )
@@ -296,17 +297,19 @@ class SideTrees:
             if side.guessed
         ]
 
-    def _new(self, path: str, carried: Carried, identity: tuple[str, ...] | None, raw: Input) -> SideTree:
+    def _new(
+        self, info: TreeInfo, carried: Carried, identity: tuple[str, ...] | None, raw: Input
+    ) -> SideTree:
         keys = set(DEFAULT_IDENTITY[:-1]) | set((identity or ())[:-1])
         event = {DEFAULT_IDENTITY[-1], *(identity or ())[-1:]}
         out: SinkTree | NTupleRows
-        if path in raw.ntuples and self._options.format is None:
+        if self._stays(info):
             # who has none need not load what gathers
             from grid.rootio.gather.rows import NTupleRows
 
-            out = NTupleRows(self._sink, path, raw, self._options.compression)
+            out = NTupleRows(self._sink, info.path, raw, self._options.compression)
         else:
-            out = self._sink.tree(path, carried.branches, title=carried.title)
+            out = self._sink.tree(info.path, carried.branches, title=carried.title)
         return SideTree(carried, out, keys, event, self._options.side == "concat")
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from grid.rootio.format.elements import Coding, page_bytes
 from grid.rootio.format.envelopes import CHECKSUM
 from grid.rootio.format.unpack import unpack
-from grid.rootio.gather.elements import Coding, page_bytes
 from grid.rootio.verbatim.ntuple_proving import integer_fields, integers
 from grid.rootio.verbatim.ntuple_schema import Layout, representations
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -27,6 +27,8 @@ __all__ = ["Cluster", "Clusters"]
 #: The largest page that is held in memory, and more items than any cluster has.
 _LARGEST: Final = 1 << 28
 _MOST: Final = 1 << 62
+#: The most entries of a cluster all of whose fields may be absent.
+_MOST_ENTRIES: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Clusters:
         #: What each column holds, by number: the representations of one thing share it.
         self.slots = layout.slots
         self._each = layout.per_entry.tolist()
+        self._fixed = (layout.per_entry > 0) & ~self._late
         self._begins = {id(pages): np.cumsum(pages.counts) - pages.counts for pages in self.lists}
         #: The bytes of each column, unpacked.
         self.unpacked = self._sizes()
@@ -84,7 +87,20 @@ class Clusters:
         for first, entries, base, columns in rows:
             active = np.zeros(len(self.codings), np.bool_)
             active[:columns] = pages.starts[base : base + columns] >= 0
-            yield Cluster(first, entries, pages, base, columns, self._choose(active))
+            found = Cluster(first, entries, pages, base, columns, self._choose(active))
+            self._bound(found)
+            yield found
+
+    def _bound(self, cluster: Cluster) -> None:
+        """Refuse a number of entries that no column backs, before anything is made for each of them."""
+        for column in np.flatnonzero(cluster.chosen & self._fixed)[:1].tolist():
+            self._pages(cluster, column, 0, cluster.entries * self._each[column], last=True)
+            return
+        if cluster.entries > _MOST_ENTRIES:
+            raise UnsupportedContent(
+                f"a cluster has {cluster.entries} entries, and none of its first fields has a value for each",
+                where=self.where,
+            )
 
     def _choose(self, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if self._plain and (active | self._late).all():
@@ -165,7 +181,7 @@ class Clusters:
         parts = [coding.ends(rows)[low:high] for rows, low, high in pages]
         ends = np.concatenate([np.zeros(zeros + 1 - before, np.uint64), *parts])
         if (ends[1:] < ends[:-1]).any() or int(ends[-1]) > _MOST:
-            raise self._error(column, "the ends of its collections are out of order")
+            raise self.error(column, "the ends of its collections are out of order")
         return ends.astype(np.int64)
 
     def _pages(
@@ -184,9 +200,9 @@ class Clusters:
         missing = cluster.entries * each - held if each else (0 if held else stop)
         if missing < 0 or (missing and not self._late[column]) or stop > held + missing:
             needed = cluster.entries * each if each else stop
-            raise self._error(column, f"it has {held} elements in a cluster that needs {needed}")
+            raise self.error(column, f"it has {held} elements in a cluster that needs {needed}")
         if last and stop != held + missing:
-            raise self._error(column, f"it has {held} elements in a cluster whose collections have {stop}")
+            raise self.error(column, f"it has {held} elements in a cluster whose collections have {stop}")
         low, high = max(0, start - missing), max(0, stop - missing)
         zeros = stop - start - (high - low)
         return zeros, self._some(cluster, column, begin, ends, low, high)
@@ -219,6 +235,7 @@ class Clusters:
             raise CorruptFile("its xxh3 does not match", where=where)
         return self.codings[column].decode(unpack(payload, length, where), elements)
 
-    def _error(self, column: int, what: str) -> CorruptFile:
+    def error(self, column: int, what: str) -> CorruptFile:
+        """Return what says that a column is unsound."""
         name = self.schema.fields[self.schema.columns[column].field].name
         return CorruptFile(f"{name!r} is unsound: {what}", where=self.where)

@@ -155,6 +155,8 @@ class Fields:
         """Go through values that are of one of several fields each."""
         rows = self._clusters.rows(cluster, column, *span, last=last)
         places, tags = self._clusters.codings[column].choices(rows)
+        if (tags > len(self._children[field])).any() or (places[tags > 0] < 0).any():
+            raise self._clusters.error(column, "it chooses what is not there")
         for pick, receiver in zip(picks, receivers, strict=True):
             receiver.choices(column, tags if pick is None else tags[pick])
         for tag, child in enumerate(self._children[field], start=1):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from grid.rootio.format.blocks import Compression
+from grid.rootio.gather.ahead import THREADS, ahead
 from grid.rootio.gather.branch import BranchCut, Pieces, digest_of
 from grid.rootio.gather.tree import CutTree
 from grid.rootio.gather.unpacked import Raw
@@ -35,7 +36,6 @@ _HELD: Final = 96 << 20
 _SECTION, _MOST, _LEAST = 256 << 20, 64 << 20, 4 << 20
 #: The usual size of a basket lies between these.
 _SMALLEST, _LARGEST = 4 << 10, 4 << 20
-_THREADS: Final = 2
 
 
 class Gatherer:
@@ -102,7 +102,7 @@ class Gatherer:
         unpacked = float(self._baskets.numbers["fTotBytes"].sum()) / max(self.entries, 1)
         size = min(_MOST, max(_LEAST, _SECTION // len(self._sinks)))
         section = max(1, int(size / max(unpacked, 1)))
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             for start in range(0, max(self.entries, 1), section):
                 stop = min(start + section, self.entries)
                 self._round(pool, stop, chosen, flush=stop == self.entries)
@@ -141,7 +141,7 @@ class Gatherer:
             of = laid.get(index, Pieces(cut.of.what, [], [], [0], []))
             return digest_of(found.image, of) == cut.fillers[stream].digest.value
 
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             for number, right in enumerate(pool.map(same, range(len(self._cuts)))):
                 if not right:
                     what = self._cuts[number][1].of.what
@@ -181,14 +181,9 @@ class Gatherer:
         """Go on with all branches, a few at a time, and write what comes of each, in order."""
 
         def step(number: int) -> Any:
-            return pool.submit(self._cuts[number][1].step, stop, chosen, flush=flush)
+            return self._cuts[number][1].step(stop, chosen, flush=flush)
 
-        ahead = 2 * _THREADS
-        waiting = [step(number) for number in range(min(ahead, len(self._cuts)))]
-        for number in range(len(self._cuts)):
-            ready = waiting.pop(0).result()
-            if number + ahead < len(self._cuts):
-                waiting.append(step(number + ahead))
+        for number, ready in enumerate(ahead(pool, step, range(len(self._cuts)))):
             for stream, baskets in enumerate(ready):
                 for basket in baskets:
                     self._write(number, stream, basket)

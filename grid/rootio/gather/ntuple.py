@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grid.rootio.format.blocks import Compression
 from grid.rootio.format.pagelists import PageList
+from grid.rootio.gather.ahead import THREADS, ahead
 from grid.rootio.gather.clusterfill import StreamFill
 from grid.rootio.gather.clusters import Clusters
 from grid.rootio.gather.fields import Fields
@@ -37,7 +38,6 @@ _SMALLEST, _LARGEST = 4 << 10, 1 << 20
 _SECTION: Final = 16 << 20
 #: The least that a cluster of an output holds, but for the last.
 _CLUSTER: Final = 1 << 20
-_THREADS: Final = 2
 
 
 class NTupleGatherer:
@@ -124,7 +124,7 @@ class NTupleGatherer:
         ClosureError
             If one has others.
         """
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             self._end_clusters(pool, 0)
         for fill, number in zip(self._fills, events, strict=True):
             fill.finish(self._schema)
@@ -141,7 +141,7 @@ class NTupleGatherer:
     ) -> None:
         usual = max(_CLUSTER, sum(clusters.unpacked) // max(1, len(clusters.all)))
         fields = Fields(clusters)
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             for cluster in clusters.all:
                 if any((fill.chosen != cluster.chosen).any() for fill in self._fills):
                     self._end_clusters(pool, 0)
@@ -179,7 +179,7 @@ class NTupleGatherer:
             for cluster in clusters.all:
                 fields.pick(cluster, field, (0, cluster.entries), [None], [received], last=True)
 
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             for _ in pool.map(again, fields.top):
                 pass
         if wrong := received.difference(fill.received):
@@ -202,7 +202,9 @@ class NTupleGatherer:
             fields.pick(cluster, field, span, some, self._fills, last=last)
             return [fill.full(fields.columns[field]) for fill in self._fills]
 
-        self._write(pool, step, fields.top)
+        for ready in ahead(pool, step, fields.top):
+            for fill, pages in zip(self._fills, ready, strict=True):
+                fill.write(pages)
         for fill, pick in zip(self._fills, picks, strict=True):
             fill.entries += len(pick)
 
@@ -214,15 +216,6 @@ class NTupleGatherer:
             for pages in pool.map(fill.end_column, columns):
                 fill.write(pages)
             fill.end_cluster()
-
-    def _write(self, pool: ThreadPoolExecutor, step: Callable[[int], Any], fields: Sequence[int]) -> None:
-        ahead = 2 * _THREADS
-        waiting = [pool.submit(step, field) for field in fields[:ahead]]
-        for number in range(len(fields)):
-            for fill, pages in zip(self._fills, waiting.pop(0).result(), strict=True):
-                fill.write(pages)
-            if number + ahead < len(fields):
-                waiting.append(pool.submit(step, fields[number + ahead]))
 
 
 def _sections(cluster: Cluster, fields: Fields, unpacked: Sequence[int]) -> Iterable[tuple[int, int]]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.format.blocks import Compression
+    from grid.rootio.format.elements import Coding
     from grid.rootio.format.ntuples import Column
-    from grid.rootio.gather.elements import Coding
 
 __all__ = ["Page", "PageFiller", "Received"]
 
@@ -93,7 +93,8 @@ class PageFiller:
     def rows(self, rows: NDArray[np.uint8]) -> None:
         """Append elements as they are."""
         if len(rows):
-            self._parts.append(rows)
+            # what waits for more must not keep the larger array alive that it is a part of
+            self._parts.append(rows.copy() if len(rows) < self._least else rows)
             self._held += len(rows)
             self.elements += len(rows)
 

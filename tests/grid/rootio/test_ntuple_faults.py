@@ -17,8 +17,10 @@ from grid.rootio.format.anchors import Anchor
 from grid.rootio.format.envelopes import FOOTER, envelope, listed
 from grid.rootio.format.ntuples import Footer
 from grid.rootio.format.unpack import unpack
+from grid.rootio.gather.clusters import Clusters
 from grid.rootio.image import Image
 from grid.rootio.ntuple import read_ntuple
+from grid.rootio.split import SplitRecipe, split
 from grid.rootio.structure import read_skeleton
 from sitecfg.errors import CorruptFile, GridError, SchemaMismatch, UnsupportedContent
 from tests.grid.rootio.fuzz_table import ntuple
@@ -300,3 +302,41 @@ def test_a_tree_is_no_ntuple(small: Path, tmp_path: Path) -> None:
         with pytest.raises(SchemaMismatch):
             merged([tmp_path / "tree.root", small], tmp_path / "out.root", depth)
         assert not (tmp_path / "out.root").exists()
+
+
+@pytest.mark.judge
+@needs_root
+@pytest.mark.parametrize("wrong", [(0, 1 << 63), (8, 3)])
+def test_a_variant_that_chooses_what_is_not_there_is_not_split(
+    of_root: Path, tmp_path: Path, wrong: tuple[int, int]
+) -> None:
+    """A place beyond all, or a third of two kinds, under a sound checksum."""
+    source = of_root / "none.root"
+    found = opened(source)
+    column = next(number for number, one in enumerate(found.schema.columns) if one.kind == 0x10)
+    with Image(source) as image:
+        one = read_ntuple(image, read_skeleton(image).newest()["Events"])
+        pages = one.pages(one.footer.groups[0])
+    page = int(np.flatnonzero(pages.columns_of()[pages.ranges_of()] == column)[0])
+    begin, size = int(pages.offsets[page]), int(pages.sizes[page])
+    data = bytearray(source.read_bytes())
+    at, value = wrong
+    data[begin + at : begin + at + 4 + 4 * (at == 0)] = value.to_bytes(4 + 4 * (at == 0), "little")
+    data[begin + size : begin + size + 8] = xxh3_64_digest(bytes(data[begin : begin + size]))[::-1]
+    (tmp_path / "bad.root").write_bytes(data)
+    with pytest.raises(CorruptFile, match="'variant' is unsound: it chooses what is not there"):
+        split(tmp_path / "bad.root", {"all": tmp_path / "out.root"}, SplitRecipe(identity=("event",)))
+    assert not (tmp_path / "out.root").exists()
+
+
+def test_entries_that_no_column_backs_are_refused_before_anything_is_made_for_them(
+    small: Path, tmp_path: Path
+) -> None:
+    more = 1 << 50
+    found = opened(small)
+    with Image(small) as image:
+        pages = read_ntuple(image, read_skeleton(image).newest()["Events"]).pages(found.footer.groups[0])
+    pages.entries[-1] += more
+    bad = rebuilt(small, tmp_path / "bad.root", pages=pages.encode(found.header.checksum), more=more)
+    with Image(bad) as image, pytest.raises(CorruptFile, match="in a cluster that needs"):
+        Clusters(read_ntuple(image, read_skeleton(image).newest()["Events"]))

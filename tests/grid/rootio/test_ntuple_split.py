@@ -294,7 +294,7 @@ def test_what_went_wrong_in_writing_is_found(
 def test_values_that_went_wrong_in_packing_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's checksum is right, for it was made of the wrong values."""
     written(tmp_path / "in.root", 1, 200)
-    from grid.rootio.gather.elements import Coding
+    from grid.rootio.format.elements import Coding
 
     sound = Coding.encode
 

@@ -19,7 +19,6 @@ __all__ = ["Coding", "page_bytes"]
 
 _BIT: Final = 0x00
 _INDICES: Final = frozenset({0x0E, 0x0F, 0x1A, 0x1B})
-_SPLIT_INDICES: Final = frozenset({0x1A, 0x1B})
 _SWITCH: Final = 0x10
 #: The bytes of all elements' first bytes, then of their second ones, and so on.
 _SPLIT: Final = frozenset(range(0x11, 0x1C))
