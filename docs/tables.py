@@ -5,6 +5,7 @@ A page asks for a table by a line ``<!-- table: NAME -->``; a name that isn't he
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-import typer
+import click
 from pydantic import BaseModel
 
 from grid.cli.exit_codes import EXIT_CODES
@@ -64,19 +65,19 @@ def errors() -> str:
 def verbs() -> str:
     """Return every verb with its usage, arguments and options."""
 
-    # typer brings a click of its own, which has no public types.
-    def below(command: Any, words: str) -> Iterator[str]:
-        children = getattr(command, "commands", {})
-        for name in sorted(children):
-            yield from below(children[name], f"{words} {name}")
-        if not children:
-            context = command.make_context(words, [], resilient_parsing=True)
-            usage = " ".join([words, *command.collect_usage_pieces(context)])
-            yield f"### {words}\n\n{command.help or ''}\n\n```text\n{usage}\n```\n"
-            cells = (found for it in command.params if (found := it.get_help_record(context)))
-            yield rows(("argument or option", "meaning"), ((f"`{name}`", text) for name, text in cells))
+    def below(context: click.Context) -> Iterator[str]:
+        command = context.command
+        if isinstance(command, click.Group):
+            for name in sorted(command.commands):
+                yield from below(click.Context(command.commands[name], context, name))
+            return
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        said = inspect.cleandoc(command.help or "")
+        yield f"### {context.command_path}\n\n{said}\n\n```text\n{usage}\n```\n"
+        cells = (found for it in command.params if (found := it.get_help_record(context)))
+        yield rows(("argument or option", "meaning"), ((f"`{name}`", text) for name, text in cells))
 
-    return "\n\n".join(below(typer.main.get_command(app), "grid"))
+    return "\n\n".join(below(click.Context(app, info_name="grid", **app.context_settings)))
 
 
 def failures() -> str:

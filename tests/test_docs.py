@@ -6,12 +6,10 @@ import re
 import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+import click
 import pytest
-import typer
 
 from grid.cli.exit_codes import EXIT_CODES
 from grid.cli.main import app
@@ -35,23 +33,17 @@ def commands(page: str) -> list[str]:
     return [*shell, *WORD.findall(BLOCK.sub("", text))]
 
 
-@cache
-def tree() -> Any:
-    """The command line as typer builds it (typer's own click has no public types)."""
-    return typer.main.get_command(app)
-
-
 def misses(command: str) -> str:
     """What of a documented command does not exist; empty when all of it does."""
-    here = tree()
+    here: click.Command = app
     options = {"--help", "-h"} | {option for it in here.params for option in it.opts}
     for word in shlex.split(command, comments=True)[1:]:
-        if word in getattr(here, "commands", {}):
+        if isinstance(here, click.Group) and word in here.commands:
             here = here.commands[word]
             options |= {option for it in here.params for option in it.opts}
             continue
         unknown_option = word.startswith("-") and word.split("=")[0] not in options
-        unknown_verb = hasattr(here, "commands") and word.isidentifier() and word.islower()
+        unknown_verb = isinstance(here, click.Group) and word.isidentifier() and word.islower()
         if unknown_option or unknown_verb:
             return word
     return ""

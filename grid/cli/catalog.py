@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from grid.cli import show
 from grid.cli.exit_codes import BROKEN
-from grid.cli.place import DryRun, Json, Place
+from grid.cli.options import DRY_RUN, JSON, PATH
+from grid.cli.verbs import Group
 from sitecfg.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from grid.cli.place import Place
 
 __all__ = ["app"]
 
-app = typer.Typer(name="catalog", help="Back the catalog up, and bring it back.", no_args_is_help=True)
+app = Group("catalog", help="Back the catalog up, and bring it back.")
 
 
 @app.command()
-def backup(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A new file.")],
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
+@click.argument("file", type=PATH, help="A new file.")
+@DRY_RUN
+@JSON
+@click.pass_obj
+def backup(place: Place, file: Path, dry_run: bool, as_json: bool) -> None:
     """Copy the catalog, as it is at this moment, to a file; the farm may run on.
 
     The file is a catalog itself, in SQLite, whatever database it was taken from. Keep it on another disk.
     """
     from catalog.backup import backup as copy
 
-    place = Place.of(context)
     if dry_run:
         _say({"from": _shown(place), "to": str(file)}, as_json, f"would copy {_shown(place)} to {file}")
         return
@@ -44,18 +48,16 @@ def backup(
 
 
 @app.command()
-def restore(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `grid catalog backup` wrote.")],
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
+@click.argument("file", type=PATH, help="What `grid catalog backup` wrote.")
+@DRY_RUN
+@JSON
+@click.pass_obj
+def restore(place: Place, file: Path, dry_run: bool, as_json: bool) -> None:
     """Fill the home's catalog, which must not be there yet, from a backup. Then: grid catalog reconcile."""
     from catalog.backup import restore as fill
     from grid.farm.home import Home
     from grid.farm.session import running
 
-    place = Place.of(context)
     if not file.is_file():
         raise NotFound("there is no such backup", where=str(file))
     if running(Home(place.home)):
@@ -74,7 +76,10 @@ def restore(
 
 
 @app.command()
-def reconcile(context: typer.Context, dry_run: DryRun = False, as_json: Json = False) -> None:
+@DRY_RUN
+@JSON
+@click.pass_obj
+def reconcile(place: Place, dry_run: bool, as_json: bool) -> None:
     """Compare a restored catalog with the files in the pool, and go on from there.
 
     What was made after the backup is made again, and its old copies are removed in time. A production that was
@@ -84,7 +89,6 @@ def reconcile(context: typer.Context, dry_run: DryRun = False, as_json: Json = F
 
     from grid.farm.reconcile import reconcile as compare
 
-    place = Place.of(context)
     with place.catalog() as catalog:
         found = compare(catalog, place.settings().site.pool.path, dry_run=dry_run)
     lines = [
@@ -99,21 +103,20 @@ def reconcile(context: typer.Context, dry_run: DryRun = False, as_json: Json = F
     lines.append("would let the sweeper work again" if dry_run else "the sweeper works again")
     _say(asdict(found), as_json, *lines)
     if found.missing:
-        raise typer.Exit(BROKEN)
+        raise Exit(BROKEN)
 
 
 @app.command()
-def check(
-    context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="A backup; without: the home's catalog.")] = None,
-    as_json: Json = False,
-) -> None:
+@click.argument("file", type=PATH, required=False, help="A backup; without: the home's catalog.")
+@JSON
+@click.pass_obj
+def check(place: Place, file: Path | None, as_json: bool) -> None:
     """Look for damage in the catalog's pages, and for any invariant that does not hold."""
     from catalog.backup import check as look
     from catalog.engine import Catalog
 
     if file is None:
-        with Place.of(context).catalog() as catalog:
+        with place.catalog() as catalog:
             findings = [str(one) for one in look(catalog)]
     else:
         with Catalog.open(f"sqlite:///{file.absolute()}") as catalog:
@@ -121,7 +124,7 @@ def check(
     verdict = f"{len(findings)} things are wrong" if findings else "the catalog is sound"
     _say({"findings": findings}, as_json, *(f"! {one}" for one in findings), verdict)
     if findings:
-        raise typer.Exit(BROKEN)
+        raise Exit(BROKEN)
 
 
 def _shown(place: Place) -> str:

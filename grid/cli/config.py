@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from grid.cli import show
-from grid.cli.place import Json, Place
+from grid.cli.options import JSON
+from grid.cli.verbs import Group
 from sitecfg.errors import UsageError
+
+if TYPE_CHECKING:
+    from grid.cli.place import Place
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The site's settings.", no_args_is_help=True)
+app = Group("config", help="The site's settings.")
 
 
 @app.command("show")
-def config_show(
-    context: typer.Context,
-    keys: Annotated[list[str] | None, typer.Argument(help="Only keys that begin with these.")] = None,
-    describe: Annotated[bool, typer.Option("--describe", help="Say what each key means.")] = False,
-    as_json: Json = False,
-) -> None:
+@click.argument("keys", nargs=-1, help="Only keys that begin with these.")
+@click.option("--describe", is_flag=True, help="Say what each key means.")
+@JSON
+@click.pass_obj
+def config_show(place: Place, keys: tuple[str, ...], describe: bool, as_json: bool) -> None:
     """Print each value, and the file or variable that it came from."""
     from sitecfg.names import near
     from sitecfg.show import shown
 
-    every = shown(Place.of(context).settings())
-    for key in keys or []:
+    every = shown(place.settings())
+    for key in keys:
         if not any(one.key.startswith(key) for one in every):
             alike = ", ".join(near(key, [one.key for one in every])) or "none"
             raise UsageError(f"no setting begins with this; near: {alike}", where=key)
-    settings = [one for one in every if not keys or one.key.startswith(tuple(keys))]
+    settings = [one for one in every if not keys or one.key.startswith(keys)]
     if as_json:
         show.as_json(
             {

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from grid.cli import show
-from grid.cli.place import DryRun, Json, Place, Quiet
+from grid.cli.options import DRY_RUN, JSON, PATH, QUIET
 from sitecfg.errors import ClosureError, CorruptFile, GridError, MissingFile, OutputExists
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from catalog.engine import Catalog
     from catalog.rows import Production
+    from grid.cli.place import Place
 
 __all__ = ["audit", "get", "links", "ls"]
 
-Dataset = Annotated[str, typer.Argument(metavar="SCOPE:NAME", help="A dataset.")]
 
-
-def ls(
-    context: typer.Context,
-    dataset: Annotated[
-        str | None, typer.Argument(metavar="[SCOPE:NAME]", help="A dataset; without: all of them.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@click.command()
+@click.argument("dataset", required=False, metavar="[SCOPE:NAME]", help="A dataset; without: all of them.")
+@JSON
+@click.pass_obj
+def ls(place: Place, dataset: str | None, as_json: bool) -> None:
     """List datasets, or the files of one with events, bytes, checksum, fingerprint and places."""
-    place = Place.of(context)
     if dataset is None:
         rows = _datasets(place)
         if as_json:
@@ -47,15 +44,15 @@ def ls(
     show.table(keys, [tuple(one[key] for key in keys) for one in rows])
 
 
-def get(
-    context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="SCOPE:NAME", help="A dataset, or a file.")],
-    folder: Annotated[Path, typer.Argument(help="Where to; made if it isn't there.")] = Path(),
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-) -> None:
+@click.command()
+@click.argument("what", metavar="SCOPE:NAME", help="A dataset, or a file.")
+@click.argument("folder", type=PATH, default=".", help="Where to; made if it isn't there. [default: .]")
+@DRY_RUN
+@QUIET
+@click.pass_obj
+def get(place: Place, what: str, folder: Path, dry_run: bool, quiet: bool) -> None:
     """Copy files out under their plain names; every copy is compared with the catalog's checksum."""
-    rows = _files(Place.of(context), what)
+    rows = _files(place, what)
     if dry_run:
         show.table(("file", "bytes"), [(folder / _plain(one), one["bytes"]) for one in rows])
         return
@@ -68,17 +65,17 @@ def get(
             show.line(str(target))
 
 
-def links(
-    context: typer.Context,
-    dataset: Dataset,
-    folder: Annotated[Path, typer.Argument(help="Where to; made if it isn't there.")],
-    dry_run: DryRun = False,
-) -> None:
+@click.command()
+@click.argument("dataset", metavar="SCOPE:NAME", help="A dataset.")
+@click.argument("folder", type=PATH, help="Where to; made if it isn't there.")
+@DRY_RUN
+@click.pass_obj
+def links(place: Place, dataset: str, folder: Path, dry_run: bool) -> None:
     """Put a dataset into a folder under plain names, as symbolic links. Idempotent."""
     from grid.storage.fetch import local_path
 
     made = 0
-    for one in _files(Place.of(context), dataset):
+    for one in _files(place, dataset):
         path = next((p for p in map(local_path, one["urls"]) if p is not None), None)
         if path is None:
             raise MissingFile(
@@ -102,17 +99,13 @@ def links(
         show.line(f"{made} links made in {folder}")
 
 
-def audit(
-    context: typer.Context,
-    production: Annotated[
-        str | None, typer.Argument(help="One production; without: all, and the whole catalog.")
-    ] = None,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Read every file again: bytes, events, contents.")
-    ] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@click.command()
+@click.argument("production", required=False, help="One production; without: all, and the whole catalog.")
+@click.option("--deep", is_flag=True, help="Read every file again: bytes, events, contents.")
+@JSON
+@QUIET
+@click.pass_obj
+def audit(place: Place, production: str | None, deep: bool, as_json: bool, quiet: bool) -> None:
     """Prove from raw to merged that no event is missing and none is there twice.
 
     Without --deep by adding fingerprints, no file is opened. A production that isn't finished is told so, and is
@@ -121,7 +114,6 @@ def audit(
     from catalog import invariants, productions
     from catalog.audit import audit as add_up
 
-    place = Place.of(context)
     with place.catalog() as catalog:
         with catalog.read() as tx:
             chosen = [productions.get(tx, production)] if production else productions.productions(tx)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from grid.cli import show
-from grid.cli.place import DryRun, Json, Place
+from grid.cli.options import DRY_RUN, JSON, PATH
 from sitecfg.errors import GridError, InstallError, NotFound
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from grid.cli.place import Place
     from grid.installation import Finding
 
 __all__ = ["doctor", "down", "init", "up"]
@@ -25,9 +27,11 @@ _TOML = """\
 """
 
 
-def init(context: typer.Context, dry_run: DryRun = False) -> None:
+@click.command()
+@DRY_RUN
+@click.pass_obj
+def init(place: Place, dry_run: bool) -> None:
     """Make a home: its folders, its settings file, its catalog. Idempotent."""
-    place = Place.of(context)
     url = place.settings().site.catalog.url
     if dry_run:
         from sitecfg.show import hide_secrets
@@ -45,9 +49,12 @@ def init(context: typer.Context, dry_run: DryRun = False) -> None:
     show.line(f"{place.home} is ready: put settings into {home.settings}, then 'grid run SCRIPT'")
 
 
-def up(context: typer.Context, as_json: Json = False, dry_run: DryRun = False) -> None:
+@click.command()
+@JSON
+@DRY_RUN
+@click.pass_obj
+def up(place: Place, as_json: bool, dry_run: bool) -> None:
     """Start the farm and let it stay until `grid down`; harmless when it runs already."""
-    place = Place.of(context)
     workers = place.settings().site.workers
     if dry_run:
         if as_json:
@@ -68,9 +75,11 @@ def up(context: typer.Context, as_json: Json = False, dry_run: DryRun = False) -
     show.table(("process", "pid", "starts"), rows)
 
 
-def down(context: typer.Context, dry_run: DryRun = False) -> None:
+@click.command()
+@DRY_RUN
+@click.pass_obj
+def down(place: Place, dry_run: bool) -> None:
     """Stop the farm; running attempts return their leases and are started again later."""
-    place = Place.of(context)
     from grid.farm.home import Home
     from grid.farm.session import down as stop
     from grid.farm.session import running
@@ -81,17 +90,16 @@ def down(context: typer.Context, dry_run: DryRun = False) -> None:
     show.line("the farm is down" if stop(place.home) else "no farm was running here")
 
 
-def doctor(
-    context: typer.Context,
-    place_to_check: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Another place than the home.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@click.command()
+@click.argument(
+    "place_to_check", type=PATH, required=False, metavar="[DIR]", help="Another place than the home."
+)
+@JSON
+@click.pass_obj
+def doctor(place: Place, place_to_check: Path | None, as_json: bool) -> None:
     """Check the installation and the home: packages, versions, caches, disk space, settings, catalog."""
     from grid.installation import check
 
-    place = Place.of(context)
     findings = check(place_to_check or place.home)
     if place_to_check is None:
         findings.append(_catalog(place))

@@ -3,57 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
+from click.exceptions import Exit
 
 from grid.cli import show
 from grid.cli.exit_codes import DUPLICATES
-from grid.cli.place import DryRun, Json, Quiet
+from grid.cli.options import ADDRESS, DRY_RUN, JSON, PATH, QUIET, TREE
 from sitecfg.errors import GridError, OutputError, OutputExists, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from grid.cli.place import Place
 
 __all__ = ["merge", "split", "verify"]
 
 #: So many branches that can't be carried are shown; --json has them all.
 REFUSED_SHOWN = 5
 
-Identity = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--identity", help="A branch that identifies an event (repeat). [default: run luminosityBlock event]"
-    ),
-]
-Tree = Annotated[list[str] | None, typer.Option("--tree", help="An event tree (repeat); found if not given.")]
-Compression = Annotated[
-    str | None,
-    typer.Option("--compression", help="Like zstd:5, lz4:4, zlib:1 or none; the input's if not given."),
-]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="'ttree' writes TTrees for RNTuple inputs, which otherwise stay what they are.",
-    ),
-]
-OnRefused = Annotated[
-    bool, typer.Option("--drop-refused", help="Leave out (and record) branches that can't be carried.")
-]
+IDENTITY: Final = click.option(
+    "--identity",
+    multiple=True,
+    help="A branch that identifies an event (repeat). [default: run luminosityBlock event]",
+)
+COMPRESSION: Final = click.option(
+    "--compression", help="Like zstd:5, lz4:4, zlib:1 or none; the input's if not given."
+)
+FORMAT: Final = click.option(
+    "--format", help="'ttree' writes TTrees for RNTuple inputs, which otherwise stay what they are."
+)
+DROP_REFUSED: Final = click.option(
+    "--drop-refused", is_flag=True, help="Leave out (and record) branches that can't be carried."
+)
 
 
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=PATH, help="ROOT files.")
+@click.option(
+    "--depth",
+    default="proven",
+    help="'copied' tests where every record lies, 'sealed' also each checksum that needs no unpacking, "
+    "'proven' unpacks everything and looks at the events.",
+)
+@IDENTITY
+@TREE
+@JSON
+@QUIET
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="ROOT files.")],
-    depth: Annotated[
-        str,
-        typer.Option(
-            "--depth",
-            help="'copied' tests where every record lies, 'sealed' also each checksum that needs no unpacking, "
-            "'proven' unpacks everything and looks at the events.",
-        ),
-    ] = "proven",
-    identity: Identity = None,
-    tree: Tree = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    files: tuple[Path, ...],
+    depth: str,
+    identity: tuple[str, ...],
+    tree: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Prove that files are whole: structure, every basket, entry counts, checksums, fingerprint, no event twice.
 
@@ -70,11 +74,7 @@ def verify(
             task = bar.add_task(file.name, total=None)
             try:
                 answer = _verified(
-                    file,
-                    depth,
-                    identity,
-                    tree or [],
-                    lambda d, t, k=task: bar.update(k, completed=d, total=t),
+                    file, depth, identity, tree, lambda d, t, k=task: bar.update(k, completed=d, total=t)
                 )
             except GridError as error:
                 first = first or error
@@ -86,11 +86,11 @@ def verify(
     if as_json:
         show.as_json(answers)
     if first is not None:
-        raise typer.Exit(first.exit_code)
+        raise Exit(first.exit_code)
 
 
 def _verified(
-    file: Path, depth: str, identity: list[str] | None, tree: list[str], progress: Any
+    file: Path, depth: str, identity: Sequence[str], tree: Sequence[str], progress: Any
 ) -> dict[str, Any]:
     from grid.rootio.verify import verify as prove
     from sitecfg.errors import DuplicateEvents, UnsupportedContent
@@ -101,7 +101,7 @@ def _verified(
     from grid.rootio.facts import file_facts
 
     try:
-        facts = file_facts(file, identity=identity, event_trees=tree)
+        facts = file_facts(file, identity=identity or None, event_trees=tree)
     except UnsupportedContent as error:
         if identity or tree:
             raise
@@ -143,30 +143,44 @@ def _show_verified(answer: dict[str, Any]) -> None:
         show.line(f"    {note}")
 
 
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=ADDRESS, help="ROOT files: paths, globs or URLs.")
+@click.option(
+    "--out", "-o", required=True, type=PATH, help="Folder for IN.STREAM.root; made if it isn't there."
+)
+@click.option(
+    "--table",
+    "-t",
+    type=ADDRESS,
+    metavar="TABLE",
+    help="Trigger table: a .toml file, or NAME/TAG; without: one stream, all.",
+)
+@IDENTITY
+@TREE
+@click.option(
+    "--keep", multiple=True, help="A rule like 'drop Photon_*' (repeat); the last that matches wins."
+)
+@DROP_REFUSED
+@COMPRESSION
+@FORMAT
+@DRY_RUN
+@JSON
+@QUIET
+@click.pass_obj
 def split(
-    context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="ROOT files: paths, globs or URLs.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for IN.STREAM.root; made if it isn't there.")
-    ],
-    table: Annotated[
-        str | None,
-        typer.Option(
-            "--table", "-t", help="Trigger table: a .toml file, or NAME/TAG; without: one stream, all."
-        ),
-    ] = None,
-    identity: Identity = None,
-    tree: Tree = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", help="A rule like 'drop Photon_*' (repeat); the last that matches wins."),
-    ] = None,
-    drop_refused: OnRefused = False,
-    compression: Compression = None,
-    format: Format = None,  # noqa: A002 -- the option's name
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    place: Place,
+    files: tuple[str, ...],
+    out: Path,
+    table: str | None,
+    identity: tuple[str, ...],
+    tree: tuple[str, ...],
+    keep: tuple[str, ...],
+    drop_refused: bool,
+    compression: str | None,
+    format: str | None,  # noqa: A002 -- the option's name
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Split files by trigger bit: one output per stream and input, each proven by reading it again."""
     from grid.cli.trigger import find_table
@@ -175,10 +189,10 @@ def split(
     from sitecfg.names import declared_files
 
     recipe = SplitRecipe(
-        table=find_table(context, table) if table else None,
-        event_trees=tuple(tree or ()),
-        identity=tuple(identity or ()) or SplitRecipe.identity,
-        keep=tuple(keep or ()),
+        table=find_table(place, table) if table else None,
+        event_trees=tree,
+        identity=identity or SplitRecipe.identity,
+        keep=keep,
         on_refused="drop" if drop_refused else "refuse",
         compression=compression,
         format=format,
@@ -257,58 +271,68 @@ def _show_split(url: str, report: dict[str, Any]) -> None:
         show.line(f"  {note}")
 
 
+@click.command()
+@click.argument("out", type=PATH, help="The file to write; it must not exist.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=ADDRESS,
+    metavar="IN...",
+    help="ROOT files: paths, globs or URLs, in this order.",
+)
+@IDENTITY
+@TREE
+@click.option(
+    "--side",
+    default="rule",
+    help="'rule': rows of Runs, LuminosityBlocks … that are there already are left out; 'concat': none is.",
+)
+@click.option(
+    "--duplicates",
+    default="report",
+    help="'report' keeps events that occur twice and ends with exit code 4; 'refuse' writes nothing.",
+)
+@click.option(
+    "--verify",
+    default="proven",
+    help="'copied': structure; 'sealed': and checksums that need no unpacking; 'proven': every value, too.",
+)
+@click.option(
+    "--schema",
+    default="strict",
+    help="'strict': the same branches in all; 'backfill': what some lack is filled with 0, or nothing, and recorded.",
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), default=2, help="Stretches of a file that are copied at once."
+)
+@click.option(
+    "--max-size",
+    help="Like 2GB: write OUT with -1, -2 ... before its ending, each of whole inputs up to this size.",
+)
+@DROP_REFUSED
+@COMPRESSION
+@FORMAT
+@DRY_RUN
+@JSON
+@QUIET
 def merge(
-    out: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
-    files: Annotated[
-        list[str], typer.Argument(metavar="IN...", help="ROOT files: paths, globs or URLs, in this order.")
-    ],
-    identity: Identity = None,
-    tree: Tree = None,
-    side: Annotated[
-        str,
-        typer.Option(
-            "--side",
-            help="'rule': rows of Runs, LuminosityBlocks … that are there already are left out; 'concat': none is.",
-        ),
-    ] = "rule",
-    duplicates: Annotated[
-        str,
-        typer.Option(
-            "--duplicates",
-            help="'report' keeps events that occur twice and ends with exit code 4; 'refuse' writes nothing.",
-        ),
-    ] = "report",
-    verify: Annotated[
-        str,
-        typer.Option(
-            "--verify",
-            help="'copied': structure; 'sealed': and checksums that need no unpacking; 'proven': every value, too.",
-        ),
-    ] = "proven",
-    schema: Annotated[
-        str,
-        typer.Option(
-            "--schema",
-            help="'strict': the same branches in all; 'backfill': what some lack is filled with 0, or nothing, and "
-            "recorded.",
-        ),
-    ] = "strict",
-    jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=1, help="Stretches of a file that are copied at once.")
-    ] = 2,
-    max_size: Annotated[
-        str | None,
-        typer.Option(
-            "--max-size",
-            help="Like 2GB: write OUT with -1, -2 ... before its ending, each of whole inputs up to this size.",
-        ),
-    ] = None,
-    drop_refused: OnRefused = False,
-    compression: Compression = None,
-    format: Format = None,  # noqa: A002 -- the option's name
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    out: Path,
+    files: tuple[str, ...],
+    identity: tuple[str, ...],
+    tree: tuple[str, ...],
+    side: str,
+    duplicates: str,
+    verify: str,
+    schema: str,
+    jobs: int,
+    max_size: str | None,
+    drop_refused: bool,
+    compression: str | None,
+    format: str | None,  # noqa: A002 -- the option's name
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Merge files of one schema into one, and verify the result by reading it again.
 
@@ -318,8 +342,8 @@ def merge(
     from grid.rootio.merging import MergeOptions
 
     options = MergeOptions(
-        identity=tuple(identity) if identity else None,
-        event_trees=tuple(tree or ()),
+        identity=identity or None,
+        event_trees=tree,
         duplicates=duplicates,
         side=side,
         on_refused="drop" if drop_refused else "refuse",
@@ -358,7 +382,7 @@ def merge(
     if as_json:
         show.as_json(answers[0] if max_size is None else answers)
     if any(answer["duplicates"]["events"] for answer in answers):
-        raise typer.Exit(DUPLICATES)
+        raise Exit(DUPLICATES)
 
 
 def _cut(out: Path, urls: list[str], max_size: str) -> dict[Path, list[str]]:
@@ -395,7 +419,7 @@ def _merge_one(urls: list[str], out: Path, options: Any, progress: Any) -> dict[
     return answer
 
 
-def in_order(files: list[str]) -> list[str]:
+def in_order(files: Iterable[str]) -> list[str]:
     """Return the addresses that paths, globs and URLs name, in the given order; a glob's matches are sorted."""
     from grid.storage.find import find_files
 

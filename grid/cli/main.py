@@ -5,60 +5,53 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from grid.cli import show
+from grid.cli.completion import INSTALL_COMPLETION, SHOW_COMPLETION
 from grid.cli.exit_codes import EXIT_CODES, INTERRUPTED
+from grid.cli.options import PATH
 from grid.cli.place import Place
 from grid.cli.verbs import Verbs
 from sitecfg.errors import GridError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["app", "main"]
 
 _EPILOG = "Exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
 
-app = typer.Typer(
-    name="grid",
+
+@click.group(
+    "grid",
     cls=Verbs,
-    help="Take events from the trigger to the analysis, and lose none on the way.",
     epilog=_EPILOG,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        show.line(f"grid {version('mdcgrid')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    context: typer.Context,
-    home: Annotated[
-        Path,
-        typer.Option(
-            "--home",
-            envvar="MDCGRID_HOME",
-            help="Where the embedded farm lives; everything it writes is here.",
-        ),
-    ] = Path("grid-data"),
-    site: Annotated[
-        Path | None,
-        typer.Option("--site", envvar="MDCGRID_SITE", help="A site file, read after HOME/grid.toml."),
-    ] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
+@click.option(
+    "--home",
+    type=PATH,
+    default="grid-data",
+    envvar="MDCGRID_HOME",
+    show_envvar=True,
+    help="Where the embedded farm lives; everything it writes is here.",
+)
+@click.option(
+    "--site",
+    type=PATH,
+    envvar="MDCGRID_SITE",
+    show_envvar=True,
+    help="A site file, read after HOME/grid.toml.",
+)
+@click.version_option(package_name="mdcgrid", message="grid %(version)s", help="Print the version.")
+@INSTALL_COMPLETION
+@SHOW_COMPLETION
+@click.pass_context
+def app(context: click.Context, home: Path, site: Path | None) -> None:
+    """Take events from the trigger to the analysis, and lose none on the way."""
     # Scripts, and the farm's processes, find both in their environment.
     os.environ["MDCGRID_HOME"] = str(home.absolute())
     if site is not None:
@@ -82,22 +75,21 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        # Outside its standalone mode the code of an Exit is returned (an interrupt is one), and errors come through.
-        code = app(standalone_mode=False) or 0
-        if code == INTERRUPTED:
-            show.note("interrupted; the same command continues where this one stopped")
-        sys.exit(code)
+        # Outside its standalone mode click returns the code that a verb ends with, and lets errors through.
+        sys.exit(app(standalone_mode=False))
     except GridError as error:
         show.error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(INTERRUPTED)
-    except Exception as error:
-        # The usage errors of the click inside typer have no public types, and know how to show themselves.
-        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
-            raise
+    except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.Abort as end:
+        # A question that was answered with no ends with this, too.
+        if isinstance(end.__cause__, KeyboardInterrupt):
+            show.note("interrupted; the same command continues where this one stopped")
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,11 +14,7 @@ if TYPE_CHECKING:
     from grid.farm.client import GatewayClient
     from sitecfg.load import Settings
 
-__all__ = ["DryRun", "Json", "Place", "Quiet"]
-
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for machines.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+__all__ = ["Place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +22,6 @@ class Place:
     """What the options before the verb say; hung on the context of every verb."""
 
     home: Path
-
-    @classmethod
-    def of(cls, context: typer.Context) -> Place:
-        """Return the place of a verb's context."""
-        place = context.find_object(cls)
-        assert place is not None
-        return place
 
     def settings(self) -> Settings:
         """Read the settings of this home; every problem is told at once."""

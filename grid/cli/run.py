@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from grid.cli import show
 from grid.cli.exit_codes import UNFINISHED
-from grid.cli.place import DryRun, Json, Place, Quiet
+from grid.cli.options import DRY_RUN, JSON, PATH, QUIET
 from sitecfg.errors import GridError, UsageError, UserCodeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from grid.cli.place import Place
     from grid.production import Production, Progress, Submitted
 
 __all__ = ["run"]
@@ -23,18 +25,17 @@ __all__ = ["run"]
 LONGEST_REMARK = 60
 
 
-def run(
-    context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="A Python script with productions at its top level.")],
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@click.command()
+@click.argument("script", type=PATH, help="A Python script with productions at its top level.")
+@DRY_RUN
+@JSON
+@QUIET
+@click.pass_obj
+def run(place: Place, script: Path, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Submit every `Production` of a script, show how it goes, and print the report.
 
     Safe to interrupt and safe to repeat: the same command continues where it stopped.
     """
-    place = Place.of(context)
     productions = find_productions(script)
     if dry_run:
         _explain(place, productions, as_json=as_json)
@@ -55,7 +56,7 @@ def run(
         for report in reports:
             _what_next(place, report.facts)
     if any(state != "complete" for state in states):
-        raise typer.Exit(UNFINISHED)
+        raise Exit(UNFINISHED)
 
 
 def find_productions(script: Path) -> list[Production]:

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 
 from grid.cli import show
-from grid.cli.place import DryRun, Json, Place
+from grid.cli.options import ADDRESS, DRY_RUN, JSON, PATH
+from grid.cli.verbs import Group
 from sitecfg.errors import TriggerTableError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grid.cli.place import Place
     from grid.trigger import TriggerTable
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Trigger tables: which paths make which stream.", no_args_is_help=True)
+app = Group("trigger", help="Trigger tables: which paths make which stream.")
 
-Which = Annotated[
-    str, typer.Argument(metavar="TABLE", help="A table's file (.toml), or NAME/TAG of an imported one.")
-]
+_TABLE: Final[dict[str, Any]] = {
+    "metavar": "TABLE",
+    "type": ADDRESS,
+    "help": "A table's file (.toml), or NAME/TAG of an imported one.",
+}
 
 
 @app.command("import")
-def trigger_import(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The table, as TOML.")],
-    dry_run: DryRun = False,
-) -> None:
+@click.argument("file", type=PATH, help="The table, as TOML.")
+@DRY_RUN
+@click.pass_obj
+def trigger_import(place: Place, file: Path, dry_run: bool) -> None:
     """Make a table known to this home; it never changes once a production has used it."""
     from grid.trigger import TriggerTable
 
@@ -37,17 +42,19 @@ def trigger_import(
     if dry_run:
         show.line(f"{table.label} is well formed: {len(table.streams)} streams, hash {table.hash[:12]}")
         return
-    with Place.of(context).gateway() as gateway:
+    with place.gateway() as gateway:
         gateway.post("/triggers", table.to_json())
     show.line(f"{table.label} is known: {len(table.streams)} streams, hash {table.hash[:12]}")
 
 
 @app.command("list")
-def trigger_list(context: typer.Context, as_json: Json = False) -> None:
+@JSON
+@click.pass_obj
+def trigger_list(place: Place, as_json: bool) -> None:
     """List the tables that this home knows."""
     from catalog import triggers
 
-    with Place.of(context).catalog() as catalog, catalog.read() as tx:
+    with place.catalog() as catalog, catalog.read() as tx:
         tables = triggers.tables(tx)
     if as_json:
         show.as_json([{"table": str(one), "hash": one.hash, "state": one.state} for one in tables])
@@ -56,9 +63,12 @@ def trigger_list(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command("show")
-def trigger_show(context: typer.Context, which: Which, as_json: Json = False) -> None:
+@click.argument("which", **_TABLE)
+@JSON
+@click.pass_obj
+def trigger_show(place: Place, which: str, as_json: bool) -> None:
     """Print a table: its streams, their globs, its prescales."""
-    table = find_table(context, which)
+    table = find_table(place, which)
     if as_json:
         show.as_json({**table.to_json(), "hash": table.hash})
         return
@@ -69,11 +79,15 @@ def trigger_show(context: typer.Context, which: Which, as_json: Json = False) ->
 
 
 @app.command("diff")
-def trigger_diff(context: typer.Context, old: Which, new: Which, as_json: Json = False) -> None:
+@click.argument("old", **_TABLE)
+@click.argument("new", **_TABLE)
+@JSON
+@click.pass_obj
+def trigger_diff(place: Place, old: str, new: str, as_json: bool) -> None:
     """Say in words what differs between two tables."""
     from grid.trigger import diff
 
-    lines = diff(find_table(context, old), find_table(context, new))
+    lines = diff(find_table(place, old), find_table(place, new))
     if as_json:
         show.as_json(list(lines))
         return
@@ -82,16 +96,17 @@ def trigger_diff(context: typer.Context, old: Which, new: Which, as_json: Json =
 
 
 @app.command("check")
-def trigger_check(
-    context: typer.Context,
-    which: Which,
-    files: Annotated[list[Path], typer.Argument(help="ROOT files whose trigger bits the table must fit.")],
-    as_json: Json = False,
-) -> None:
+@click.argument("which", **_TABLE)
+@click.argument(
+    "files", nargs=-1, required=True, type=PATH, help="ROOT files whose trigger bits the table must fit."
+)
+@JSON
+@click.pass_obj
+def trigger_check(place: Place, which: str, files: tuple[Path, ...], as_json: bool) -> None:
     """Check that every bit and glob of a table matches the trigger bits of files."""
     from grid.rootio.menu import file_menu
 
-    table = find_table(context, which)
+    table = find_table(place, which)
     answer: dict[str, Any] = {}
     for file in files:
         menu = file_menu(file)
@@ -113,20 +128,17 @@ def trigger_check(
 
 
 @app.command("from-file")
-def trigger_from_file(
-    file: Annotated[Path, typer.Argument(help="A ROOT file with HLT branches.")],
-    name: Annotated[str, typer.Option("--name", help="Name of the table.")],
-    tag: Annotated[int, typer.Option("--tag", help="Tag of the table.")] = 1,
-    streams: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stream", help="NAME=GLOB[,GLOB…]; may be given often. Without: one for each family of paths."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to write the TOML; stdout if not given.")
-    ] = None,
-) -> None:
+@click.argument("file", type=PATH, help="A ROOT file with HLT branches.")
+@click.option("--name", required=True, help="Name of the table.")
+@click.option("--tag", default=1, help="Tag of the table.")
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    help="NAME=GLOB[,GLOB…]; may be given often. Without: one for each family of paths.",
+)
+@click.option("--out", "-o", type=PATH, help="Where to write the TOML; stdout if not given.")
+def trigger_from_file(file: Path, name: str, tag: int, streams: tuple[str, ...], out: Path | None) -> None:
     """Make a table out of a file's own trigger bits."""
     from grid.rootio.menu import file_menu
     from grid.rootio.outfile import output_error
@@ -146,7 +158,7 @@ def trigger_from_file(
         show.line(f"{out}: {len(table.streams)} streams")
 
 
-def find_table(context: typer.Context, which: str) -> TriggerTable:
+def find_table(place: Place, which: str) -> TriggerTable:
     """Return a table by its file or by NAME/TAG."""
     from catalog import triggers
     from grid.trigger import TriggerTable
@@ -159,11 +171,11 @@ def find_table(context: typer.Context, which: str) -> TriggerTable:
         raise TriggerTableError(
             "this is neither a table's file nor NAME/TAG", where=which, todo="see 'grid trigger list'"
         )
-    with Place.of(context).catalog() as catalog, catalog.read() as tx:
+    with place.catalog() as catalog, catalog.read() as tx:
         return TriggerTable.from_json(triggers.table(tx, name, int(tag)).document)
 
 
-def _streams(given: list[str]) -> dict[str, list[str]]:
+def _streams(given: Sequence[str]) -> dict[str, list[str]]:
     answer = {}
     for one in given:
         name, equals, globs = one.partition("=")

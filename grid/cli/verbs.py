@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, Final, cast
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import typer
-from typer.core import TyperGroup
+import click
 
-__all__ = ["Verbs"]
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+__all__ = ["Group", "Verbs"]
 
 _LOCAL, _FARM, _WORK, _DATA = "Files, without a catalog", "The farm", "Productions", "Data"
-#: Where each verb stands in the help, and in the code: a module of this folder, and a function or group in it.
+#: Where each verb stands in the help, and in the code: a module of this folder, and a command or group in it.
 _VERBS: Final = {
     "verify": (_LOCAL, "files", "verify"),
     "split": (_LOCAL, "files", "split"),
@@ -42,22 +46,32 @@ _VERBS: Final = {
 }
 
 
-class Verbs(TyperGroup):
-    """The group of all verbs."""
+class Group(click.Group):
+    """A group whose verbs are listed as they were written."""
 
-    def __init__(self, **how: Any) -> None:
-        super().__init__(**how)
-        self.commands = cast("Any", _Made())
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- what click calls
+        """Return the names of the verbs."""
+        return list(self.commands)
 
 
-class _Made(Mapping[str, Any]):
-    """The verbs by name, each made when it is first looked up.
+class Verbs(Group):
+    """The group of all verbs, which its help shows in sections."""
 
-    Their own help is plain text: importing what makes it coloured takes as long as all the rest.
-    """
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.commands = cast("MutableMapping[str, click.Command]", _Imported())
 
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section, and of each verb the first paragraph of its help."""
+        every = self.list_commands(ctx)
+        width = max(map(len, every))
+        for section, names in groupby(every, key=lambda name: _VERBS[name][0]):
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(width), _first_words(self.commands[name])) for name in names])
+
+
+class _Imported(Mapping[str, click.Command]):
+    """The verbs by name, each imported when it is looked up."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(_VERBS)
@@ -65,16 +79,11 @@ class _Made(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(_VERBS)
 
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            self._made[name] = self._make(name, *_VERBS[name])
-        return self._made[name]
+    def __getitem__(self, name: str) -> click.Command:
+        _, module, member = _VERBS[name]
+        command: click.Command = getattr(import_module(f"grid.cli.{module}"), member)
+        return command
 
-    def _make(self, name: str, panel: str, module: str, member: str) -> Any:
-        found = getattr(import_module(f"grid.cli.{module}"), member)
-        only = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-        if isinstance(found, typer.Typer):
-            only.add_typer(found, name=name, rich_help_panel=panel)
-        else:
-            only.command(name, rich_help_panel=panel)(found)
-        return typer.main.get_group(only).commands[name]
+
+def _first_words(command: click.Command) -> str:
+    return inspect.cleandoc(command.help or "").partition("\n\n")[0]

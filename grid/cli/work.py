@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from grid.cli import show
 from grid.cli.exit_codes import BAD_FILE, UNFINISHED
-from grid.cli.place import DryRun, Json, Place, Quiet
+from grid.cli.options import ADDRESS, DRY_RUN, JSON, QUIET, TREE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from catalog.engine import Transaction
+    from grid.cli.place import Place
 
 __all__ = ["declare", "log", "retry", "status"]
 
 
+@click.command()
+@click.argument("dataset", help="SCOPE:NAME of the dataset.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=ADDRESS,
+    help="Paths, globs, URLs or place://NAME/... of ROOT files.",
+)
+@click.option(
+    "--identity",
+    multiple=True,
+    help="A branch that identifies an event (repeat); or 'entry'. [default: run luminosityBlock event]",
+)
+@TREE
+@click.option("--no-wait", is_flag=True, help="Do not wait until the files have been looked into.")
+@DRY_RUN
+@JSON
+@QUIET
+@click.pass_obj
 def declare(
-    context: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="SCOPE:NAME of the dataset.")],
-    files: Annotated[list[str], typer.Argument(help="Paths, globs, URLs or place://NAME/... of ROOT files.")],
-    identity: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--identity",
-            help="A branch that identifies an event (repeat); or 'entry'. [default: run luminosityBlock event]",
-        ),
-    ] = None,
-    tree: Annotated[
-        list[str] | None, typer.Option("--tree", help="An event tree (repeat); found if not given.")
-    ] = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait until the files have been looked into.")
-    ] = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    place: Place,
+    dataset: str,
+    files: tuple[str, ...],
+    identity: tuple[str, ...],
+    tree: tuple[str, ...],
+    no_wait: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Make files known as a dataset: each is verified, checksummed and fingerprinted on the farm."""
     from grid.rootio.events import DEFAULT_IDENTITY
@@ -47,7 +59,6 @@ def declare(
     from sitecfg.names import Name
 
     name = Name.parse(dataset)
-    place = Place.of(context)
     named = named_files(files, place.settings().site.storage.urls())
     if dry_run:
         rows = [(f"{name.scope}:{one['name']}", one["url"]) for one in named]
@@ -56,8 +67,8 @@ def declare(
     body = {
         "dataset": dataset,
         "files": named,
-        "identity": identity or list(DEFAULT_IDENTITY),
-        "tree": tree or [],
+        "identity": list(identity or DEFAULT_IDENTITY),
+        "tree": list(tree),
     }
     with place.gateway(farm=not no_wait) as gateway:
         answer = gateway.post("/declare", body)
@@ -73,7 +84,7 @@ def declare(
             show.line(f"  {state:<8} {one['name']}  {events}{one['why'] or ''}")
     states = {one["state"] for one in answer.get("files", [])}
     if states & {"bad", "closed"}:
-        raise typer.Exit(BAD_FILE if "bad" in states else UNFINISHED)
+        raise Exit(BAD_FILE if "bad" in states else UNFINISHED)
 
 
 def _wait(gateway: Any, dataset: str, *, quiet: bool) -> list[dict[str, Any]]:
@@ -89,16 +100,16 @@ def _wait(gateway: Any, dataset: str, *, quiet: bool) -> list[dict[str, Any]]:
             time.sleep(0.2)
 
 
-def status(
-    context: typer.Context,
-    production: Annotated[str | None, typer.Argument(help="One production, in full.")] = None,
-    as_json: Json = False,
-) -> None:
+@click.command()
+@click.argument("production", required=False, help="One production, in full.")
+@JSON
+@click.pass_obj
+def status(place: Place, production: str | None, as_json: bool) -> None:
     """Say how far productions are, and which jobs are held and why."""
     from catalog import productions
     from grid.farm import reception
 
-    with Place.of(context).catalog() as catalog, catalog.read() as tx:
+    with place.catalog() as catalog, catalog.read() as tx:
         if production is not None:
             answer = {**reception.progress(tx, production), "report": reception.report(tx, production)}
         else:
@@ -155,18 +166,17 @@ def _running(tx: Transaction) -> list[dict[str, Any]]:
     ]
 
 
-def log(
-    context: typer.Context,
-    job: Annotated[
-        int | None, typer.Argument(help="A job's number; without: what the farm's processes said.")
-    ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="So many lines of each log.")] = 20,
-    as_json: Json = False,
-) -> None:
+@click.command()
+@click.argument(
+    "job", type=int, required=False, help="A job's number; without: what the farm's processes said."
+)
+@click.option("--lines", "-n", default=20, help="So many lines of each log.")
+@JSON
+@click.pass_obj
+def log(place: Place, job: int | None, lines: int, as_json: bool) -> None:
     """Show every attempt of a job and what it printed, or the ends of the farm's logs."""
     from grid.farm.home import Home
 
-    place = Place.of(context)
     home = Home(place.home)
     if job is None:
         ends = {path.name: _end(path, lines) for path in sorted(home.log.glob("*.log"))}
@@ -212,18 +222,15 @@ def _end(path: Path, lines: int) -> list[str]:
         return stream.read().decode(errors="replace").splitlines()[-lines:]
 
 
-def retry(
-    context: typer.Context,
-    what: Annotated[str, typer.Argument(help="A production's name, a file (SCOPE:NAME), or a job's number.")],
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Free the jobs and leave; they run when a farm does.")
-    ] = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@click.command()
+@click.argument("what", help="A production's name, a file (SCOPE:NAME), or a job's number.")
+@click.option("--no-wait", is_flag=True, help="Free the jobs and leave; they run when a farm does.")
+@DRY_RUN
+@JSON
+@QUIET
+@click.pass_obj
+def retry(place: Place, what: str, no_wait: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Free held jobs, so that they run again with their budgets of failures anew; waits for the production."""
-    place = Place.of(context)
     body: dict[str, Any] = (
         {"job": int(what)} if what.isdigit() else {"file" if ":" in what else "production": what}
     )
@@ -247,7 +254,7 @@ def retry(
             f"{answer['freed']} jobs are free again" + (f"; {what} is {answer['state']}" if waits else "")
         )
     if waits and answer["state"] != "complete":
-        raise typer.Exit(UNFINISHED)
+        raise Exit(UNFINISHED)
 
 
 def _held(place: Place, body: dict[str, Any]) -> list[tuple[int, str, str | None]]:

@@ -38,17 +38,16 @@ def test_every_error_has_a_documented_exit_code() -> None:
 
 
 def test_every_verb_has_help_and_says_what_is_dry() -> None:
-    import typer.main
+    import click
 
     from grid.cli.main import app
 
-    group = typer.main.get_command(app)
-    verbs = [(name, verb) for name, verb in group.commands.items()]  # type: ignore[attr-defined]
-    verbs += [
-        (f"{name} {under}", verb)
-        for name, inner in list(verbs)
-        for under, verb in getattr(inner, "commands", {}).items()
-    ]
+    verbs: list[tuple[str, click.Command]] = []
+    for name, verb in app.commands.items():
+        if isinstance(verb, click.Group):
+            verbs += [(f"{name} {under}", inner) for under, inner in verb.commands.items()]
+        else:
+            verbs.append((name, verb))
     reading = {"verify", "status", "log", "audit", "ls", "doctor", "config show", "catalog check"} | {
         f"trigger {name}" for name in ("list", "show", "diff", "check")
     }
@@ -77,8 +76,6 @@ def test_every_verb_has_help_and_says_what_is_dry() -> None:
     }
     seen = set()
     for name, verb in verbs:
-        if getattr(verb, "commands", None):
-            continue
         seen.add(name)
         assert verb.help, f"{name} has no help"
         options = {option for parameter in verb.params for option in parameter.opts}
@@ -88,32 +85,46 @@ def test_every_verb_has_help_and_says_what_is_dry() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script(shell: str) -> None:
-    # The shell is taken from the process that called, so the variable of the script itself is set.
+def test_completion_script(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = grid("--show-completion").out
+    assert f"_GRID_COMPLETE={shell}_complete" in script
+    for _ in range(2):
+        assert str(tmp_path) in grid("--install-completion").out
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert file.read_text().count(f"_GRID_COMPLETE={shell}_source grid") == 1
+
+
+def test_completion_in_a_shell_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/csh")
+    assert "csh" in grid("--show-completion", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("grid ver", "plain,verify"),
+        ("grid catalog ba", "plain,backup"),
+        ("grid merge --dup", "plain,--duplicates"),
+        ("grid merge out.root in", "file,in"),
+    ],
+)
+def test_completion_completes(words: str, completed: str) -> None:
+    number = str(len(words.split()) - 1)
     done = subprocess.run(
         [COMMAND],
-        env={**os.environ, "_GRID_COMPLETE": f"source_{shell}"},
+        env={**os.environ, "_GRID_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": number},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "_GRID_COMPLETE" in done.stdout
-    assert "grid" in done.stdout
+    assert done.stdout.split() == [completed]
 
 
-def test_completion_completes() -> None:
-    done = subprocess.run(
-        [COMMAND],
-        env={**os.environ, "_GRID_COMPLETE": "complete_bash", "COMP_WORDS": "grid ver", "COMP_CWORD": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["verify"]
-
-
-def test_no_verb() -> None:
-    assert "Usage" in grid(code=2).out
+@pytest.mark.parametrize("words", [(), ("trigger",)])
+def test_no_verb(words: tuple[str, ...]) -> None:
+    assert "Usage" in grid(*words, code=2).err
 
 
 def test_a_typo_in_a_verb_or_an_option() -> None:
