@@ -109,14 +109,30 @@ def test_each_module_says_what_it_is(name: str) -> None:
     assert ast.get_docstring(ast.parse(file.read_text("utf-8"))), f"{file} has no docstring"
 
 
-def test_importing_everything_light_stays_light() -> None:
-    """`grid --help` and every settings error come before the heavy libraries."""
-    heavy = {"awkward", "dask", "distributed", "fastapi", "numba", "sqlalchemy", "uproot"}
-    code = "import sys, grid, grid.cli.main; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=HOUSE, check=True, capture_output=True, text=True
-    )
-    assert not heavy & set(loaded.stdout.split())
+@pytest.mark.parametrize("words", ["--help", "merge --help", "config show --help"])
+def test_asking_for_help_imports_nothing_heavy(words: str) -> None:
+    """What a verb takes is told, and refused, before anything that takes longer to import."""
+    heavy = {
+        "awkward",
+        "dask",
+        "distributed",
+        "fastapi",
+        "numba",
+        "numpy",
+        "pydantic",
+        "rich",
+        "sqlalchemy",
+        "uproot",
+    }
+    code = f"""
+import sys
+from grid.cli.main import app
+assert app({words.split()}, standalone_mode=False) == 0
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, check=True, capture_output=True, text=True)
+    assert "Usage: " in done.stdout
+    assert not heavy & set(done.stderr.split())
 
 
 def test_wheel_from_the_sources_holds_the_four_packages_and_what_they_need(tmp_path: Path) -> None:

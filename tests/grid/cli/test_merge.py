@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 import uproot
 
 from tests.grid.house import flip, grid, identities, tree_of
+from tests.grid.rootio.making import events, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +43,21 @@ def test_equal_calls_give_equal_bytes(tmp_path: Path, paths: list[Path]) -> None
         (tmp_path / name).mkdir()
         grid("merge", tmp_path / name / "out.root", *paths)
     assert (tmp_path / "a/out.root").read_bytes() == (tmp_path / "b/out.root").read_bytes()
+
+
+def test_small_files_are_merged_without_what_takes_long_to_import(tmp_path: Path) -> None:
+    for number in (0, 1):
+        write(tmp_path / f"in{number}.root", {"Events": events(20, first=20 * number)})
+    code = """
+import sys
+from grid.cli.main import app
+app(sys.argv[1:], standalone_mode=False)
+print(*{"awkward", "dask", "numba", "pandas", "pydantic", "uproot"} & set(sys.modules), file=sys.stderr)
+"""
+    words = ["merge", *(str(tmp_path / name) for name in ("out.root", "in0.root", "in1.root"))]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert "40 events of 2 files" in done.stdout
+    assert done.stderr.split() == []
 
 
 def test_halves_put_together_again_have_each_row_once(tmp_path: Path, paths: list[Path]) -> None:
