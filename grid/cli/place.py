@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,14 +44,3 @@ class Place:
 
         with attach(self.home, need="farm" if farm else "gateway") as session:
             yield session.client
-
-
-def plain(value: Any) -> Any:
-    """Return frozen dataclasses as plain JSON types."""
-    from dataclasses import asdict, is_dataclass
-
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
