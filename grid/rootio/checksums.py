@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernels.adler import hex8
-from sitecfg.errors import MissingFile
+from sitecfg.errors import CorruptFile, MissingFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Checksums", "checksum_file"]
+__all__ = ["Checksums", "checksum_file", "checksums_of", "compare"]
 
 _STEP = 4 << 20
 
@@ -61,3 +61,43 @@ def checksum_file(path: Path, progress: Callable[[int, int], None] | None = None
     except OSError as error:
         raise MissingFile(f"the file can't be read: {error.strerror}", where=str(path)) from error
     return Checksums(done, hex8(weak), strong.hexdigest())
+
+
+def compare(found: Checksums, known: Mapping[str, Any], *, where: str) -> None:
+    """Hold a file's size and checksums against those that the catalog knows.
+
+    Parameters
+    ----------
+    found
+        Those of the file.
+    known
+        ``bytes``, ``adler32`` and ``xxh3``; None where the catalog doesn't know.
+    where
+        What the file is called in the error.
+
+    Raises
+    ------
+    CorruptFile
+        They differ: the copy was damaged or replaced.
+    """
+    for what in ("bytes", "adler32", "xxh3"):
+        if known[what] is not None and getattr(found, what) != known[what]:
+            raise CorruptFile(
+                f"its {what} is {getattr(found, what)}, the catalog has {known[what]}",
+                where=where,
+                todo="the copy was damaged or replaced: take another copy, or declare it as a new file",
+            )
+
+
+def checksums_of(paths: Sequence[Path], known: Sequence[Mapping[str, Any]] = ()) -> list[Checksums]:
+    """Return the checksums of files, held against what the catalog knows of them, if it is given.
+
+    Raises
+    ------
+    CorruptFile, MissingFile
+        As :func:`compare` and :func:`checksum_file`.
+    """
+    found = [checksum_file(path) for path in paths]
+    for path, one, said in zip(paths, found, known, strict=False):
+        compare(one, said, where=str(path))
+    return found

@@ -1,12 +1,15 @@
-"""Merge files by copying their baskets as they are, and test on the way as much as was asked for."""
+"""Merge files by copying what they hold as it is: what trees and RNTuples have in common in that."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from grid.rootio.checksums import compare
 from grid.rootio.eventids import EventIds
-from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
 from grid.rootio.format.blocks import Compression
 from grid.rootio.merging import (
     CantCopy,
@@ -22,32 +25,41 @@ from grid.rootio.output import Output
 from grid.rootio.sidetrees import SideTrees
 from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
-from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
-from sitecfg.errors import CorruptFile, SchemaMismatch, UnsupportedContent
+from sitecfg.errors import CorruptFile, GridError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from grid.rootio.checksums import Checksums
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.merging import MergeOptions
+    from grid.rootio.verbatim.appending import Appender
 
 __all__ = ["CopyMerge"]
 
 
-class CopyMerge:
-    """One merge that copies baskets as they are. Raises :class:`CantCopy` where that is impossible."""
+class CopyMerge(ABC):
+    """One merge that copies baskets or pages as they are.
+
+    Raises :class:`grid.rootio.merging.CantCopy` where that is impossible.
+    """
+
+    #: Errors in copying that mean that the events may yet be unpacked and packed again.
+    another_way: ClassVar[tuple[type[GridError], ...]] = ()
 
     def __init__(
         self,
         sources: list[Path],
+        known: Sequence[Mapping[str, Any]],
         out: Path,
         options: MergeOptions,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.sources, self.out, self.options, self.progress = sources, out, options, progress
+        self.sources, self.known, self.out = sources, known, out
+        self.options, self.progress = options, progress
         self.events: list[str] = []
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
@@ -57,19 +69,32 @@ class CopyMerge:
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
+    @abstractmethod
+    def begin(self, first: Input) -> None:
+        """Let the first input decide what holds the events (:attr:`events`), and what tells them apart."""
+
+    @abstractmethod
+    def appender(self, sink: Sink) -> Appender:
+        """Return what appends inputs to the output."""
+
+    @abstractmethod
+    def check_kinds(self, source: Input) -> None:
+        """Refuse an input whose events are missing, or something else than the first one's."""
+
+    @property
+    @abstractmethod
+    def key(self) -> tuple[str, ...]:
+        """What tells the events apart in what is copied: names of branches or fields; none if nothing does."""
+
     def run(self, given: Mapping[str, Any]) -> MergeReport:
         """Copy everything, then write what the output says of itself."""
         with Input(self.sources[0]) as first:
-            self._begin(first)
+            self.begin(first)
             compression = str(Compression.of_word(first.skeleton.header.compression))
         with Sink(self.out, compression=compression) as sink:
-            self.copier = copier = Copier(
-                sink, depth=self.options.verify, identities=self._identities(), threads=self.options.threads
-            )
+            self.copier = copier = self.appender(sink)
             self.side = SideTrees(sink, self.options)
-            for path in self.sources:
-                with Input(path) as source:
-                    self._add(source)
+            self._add_all()
             copier.finish()
             self.side.finish()
             self.objects.put(sink)
@@ -79,92 +104,74 @@ class CopyMerge:
             sink.seed = json.dumps([one.xxh3 for one in self.inputs]).encode()
             sink.record = {**given, **self._found(duplicates)}
             written = sink.close(self._read_back)
-        entries = {**copier.entries, **{path: side.tally.events for path, side in self.side.trees.items()}}
-        output = Output(
-            self.out,
-            written.bytes,
-            written.adler32,
-            written.xxh3,
-            copier.entries[self.events[0]],
-            self.ids.fingerprint,
-            None,
-            self.ids.sections,
-            entries,
-        )
-        return MergeReport(
-            output,
-            tuple(self.inputs),
-            duplicates,
-            tuple((path, name, why) for (path, name), why in self.dropped.items()),
-            {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
-            (*copier.notes, *self.side.notes, *self.objects.notes, *self.ids.notes(duplicates)),
-            self.options.verify,
-            covered=None if self.options.verify == "copied" else copier.covered,
-        )
+        return self._report(written, duplicates)
 
-    def _begin(self, first: Input) -> None:
-        """Let the first input decide which trees hold the events."""
-        if not first.trees:
-            raise CantCopy
-        if len(first.trees) + len(first.ntuples) == 1 and not self.options.event_trees:
-            self.events = list(first.trees)
-            return
-        with open_source(first.path) as source:
-            identity = self.options.identity or DEFAULT_IDENTITY
-            self.events = [info.path for info in find_event_trees(source, self.options.event_trees, identity)]
-        if not set(self.events) <= set(first.trees):
-            raise CantCopy
+    def _add_all(self) -> None:
+        """Append all inputs; the next one is opened and understood while one is copied."""
+        with ThreadPoolExecutor(1) as pool:
+            coming: Future[tuple[Input, Any]] | None = pool.submit(self._open, self.sources[0])
+            try:
+                for number, path in enumerate([*self.sources[1:], None]):
+                    assert coming is not None
+                    source, prepared = coming.result()
+                    coming = None if path is None else pool.submit(self._open, path)
+                    with source:
+                        self._add(number, source, prepared)
+            finally:
+                if coming is not None:
+                    coming.add_done_callback(_close)
 
-    def _identities(self) -> list[tuple[str, ...]]:
-        """Return what may tell events apart, as names of branches."""
-        if self.options.identity is not None:
-            return [self.options.identity]
-        with Input(self.sources[0]) as first:
-            said = identity_said(first.record)
-        made = tuple(branch.name for branch in ENTRY_BRANCHES)
-        return [names for names in (said, DEFAULT_IDENTITY, made) if names]
+    def _open(self, path: Path) -> tuple[Input, Any]:
+        source = Input(path)
+        try:
+            self.check_kinds(source)
+            with self._copying():
+                return source, self.copier.prepare(source, self.events)
+        except BaseException:
+            source.close()
+            raise
 
-    def _add(self, source: Input) -> None:
+    @contextmanager
+    def _copying(self) -> Iterator[None]:
+        try:
+            yield
+        except self.another_way as error:
+            raise CantCopy from error
+
+    def _add(self, number: int, source: Input, prepared: Any) -> None:
         """Append an input."""
         where, copier = str(source.path), self.copier
-        self._check(source, where)
-        record = source.record
-        same_table(self.records, record, where, str(self.sources[0]))
+        same_table(self.records, source.record, where, str(self.sources[0]))
 
         def tell(done: int) -> None:
             if self.progress is not None:
                 self.progress(self.done + done, self.size)
 
         before = copier.entries.get(self.events[0], 0)
-        self.records.append(record)
-        try:
-            added = copier.add(source, self.events, tell)
-        except (SchemaMismatch, UnsupportedContent) as error:
-            raise CantCopy from error
-        known = {name for path in self.events for name in copier.branches(path)}
-        if not {name.encode("utf-8", "surrogateescape") for name in self.options.identity or ()} <= known:
-            raise CantCopy  # the other way says so, with near names
+        self.records.append(source.record)
+        with self._copying():
+            added = copier.add(prepared, tell)
+        sums = added.sums
         if source.image.changed:
             raise CorruptFile("it changed while it was copied", where=where)
-        if self.options.verify != "copied" and self.options.identity not in {None, copier.identity}:
-            raise CantCopy  # the other way may know how to read them
+        if self.known:
+            compare(sums, self.known[number], where=where)
+        self._check_identity()
         if len(source.trees) + len(source.ntuples) > len(self.events):
             with open_source(source.path) as rows:
-                self.side.add(rows, source, self.events, self._identity(), str(self.sources[0]))
+                self.side.add(rows, source, self.events, self._identity, str(self.sources[0]))
         self.objects.add(source)
-        self.done += added.sums.bytes
+        self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
-        self.inputs.append(
-            MergeInput(
-                where,
-                added.sums.bytes,
-                added.sums.adler32,
-                added.sums.xxh3,
-                events,
-                self.ids.add(copier.identity, added.columns, where, self.events[0]),
-                None,
-            )
-        )
+        told = self.ids.add(self.key, added.columns, where, self.events[0])
+        self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, told, None))
+
+    def _check_identity(self) -> None:
+        """Leave it to the other way, if what is to tell events apart can't be had by copying: it may, or says why."""
+        wanted = set(self.options.identity or ())
+        there = wanted <= {name for path in self.events for name in self.copier.names(path)}
+        if not there or (self.options.verify != "copied" and wanted and self.options.identity != self.key):
+            raise CantCopy
 
     def _read_back(self, path: Path) -> Checksums:
         """Hold what was written against what was read."""
@@ -174,31 +181,15 @@ class CopyMerge:
         self.objects.check(path)
         return added.sums
 
-    def _check(self, source: Input, where: str) -> None:
-        missing = [path for path in self.events if path not in source.trees]
-        if other := [kind for path, kind in source.others if path in missing]:
-            raise SchemaMismatch(
-                f"its {missing[0]} is a {other[0]}, that of {self.sources[0]} a tree",
-                where=where,
-                todo="merge only files of one format",
-            )
-        if missing:
-            raise SchemaMismatch(
-                f"there is no tree {missing[0]}, which {self.sources[0]} has",
-                where=where,
-                todo=f"its trees are: {', '.join(source.trees) or 'none'}",
-            )
-
+    @property
     def _identity(self) -> tuple[str, ...] | None:
-        said = identity_said(self.records[0])
-        return self.copier.identity or self.options.identity or said or None
+        return self.key or self.options.identity or identity_said(self.records[0]) or None
 
     def _found(self, duplicates: Duplicates) -> dict[str, Any]:
         """Return what the output's record says."""
-        identity = self._identity()
         return {
             **said_by_inputs(self.records),
-            "identity": None if identity is None else list(identity),
+            "identity": None if self._identity is None else list(self._identity),
             "event_trees": self.events,
             "inputs": [
                 {"xxh3": part.xxh3, "events": part.events, "fingerprint": part.fingerprint}
@@ -210,3 +201,32 @@ class CopyMerge:
             "duplicates": duplicates.events if self.ids.looked else None,
             "verified": self.options.verify,
         }
+
+    def _report(self, written: Checksums, duplicates: Duplicates) -> MergeReport:
+        copier, side = self.copier, self.side.trees
+        output = Output(
+            self.out,
+            written.bytes,
+            written.adler32,
+            written.xxh3,
+            copier.entries[self.events[0]],
+            self.ids.fingerprint,
+            None,
+            self.ids.sections,
+            {**copier.entries, **{path: one.tally.events for path, one in side.items()}},
+        )
+        return MergeReport(
+            output,
+            tuple(self.inputs),
+            duplicates,
+            tuple((path, name, why) for (path, name), why in self.dropped.items()),
+            {path: one.repeated + one.guessed for path, one in side.items()},
+            (*copier.notes, *self.side.notes, *self.objects.notes, *self.ids.notes(duplicates)),
+            self.options.verify,
+            covered=None if self.options.verify == "copied" else copier.covered,
+        )
+
+
+def _close(opened: Future[tuple[Input, Any]]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result()[0].close()

@@ -26,6 +26,7 @@ def merge(
     out: Path,
     options: MergeOptions | None = None,
     *,
+    known: Sequence[Mapping[str, Any]] = (),
     record: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MergeReport:
@@ -41,6 +42,9 @@ def merge(
         The new file.
     options
         How; see :class:`grid.rootio.merging.MergeOptions`.
+    known
+        What the catalog knows of each input, in their order: ``bytes``, ``adler32`` and ``xxh3`` (None: not known). The
+        checksums of what is read anyway are held against it.
     record
         Provenance to store in the output, beside what is found here.
     progress
@@ -69,16 +73,16 @@ def merge(
     if objects and not trees and not ntuples:
         from grid.rootio.objectmerge import merge_objects
 
-        return merge_objects(paths, out, options, record or {})
+        return merge_objects(paths, known, out, options, record or {})
     if options.compression is None and options.format is None:
         for way in _copying(trees=trees, ntuples=ntuples):
             try:
-                return way(paths, out, options, progress).run(record or {})
+                return way(paths, known, out, options, progress).run(record or {})
             except CantCopy:
                 continue  # then it is unpacked; if that can't be done either, it says why
     from grid.rootio.valuemerge import ValueMerge
 
-    return ValueMerge(paths, out, options, progress, copying=False).run(record or {})
+    return ValueMerge(paths, known, out, options, progress, copying=False).run(record or {})
 
 
 def _copying(*, trees: bool, ntuples: bool) -> Iterator[Callable[..., _Way]]:
@@ -88,9 +92,9 @@ def _copying(*, trees: bool, ntuples: bool) -> Iterator[Callable[..., _Way]]:
 
         yield NTupleMerge
     if trees:
-        from grid.rootio.copymerge import CopyMerge
+        from grid.rootio.treemerge import TreeMerge
 
-        yield CopyMerge
+        yield TreeMerge
     from grid.rootio.valuemerge import ValueMerge
 
     yield partial(ValueMerge, copying=True)

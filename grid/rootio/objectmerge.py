@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.checksums import checksum_file
+from grid.rootio.checksums import checksum_file, checksums_of
 from grid.rootio.duplicates import Duplicates
 from grid.rootio.format.blocks import Compression
 from grid.rootio.merging import MergeInput, MergeReport, said_by_inputs, same_table
@@ -26,11 +26,15 @@ __all__ = ["merge_objects"]
 
 
 def merge_objects(
-    sources: Sequence[Path], out: Path, options: MergeOptions, record: Mapping[str, Any]
+    sources: Sequence[Path],
+    known: Sequence[Mapping[str, Any]],
+    out: Path,
+    options: MergeOptions,
+    record: Mapping[str, Any],
 ) -> MergeReport:
     """Merge files without trees; raises as :func:`grid.rootio.merge.merge`."""
     objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
-    sums = [checksum_file(path) for path in sources]
+    sums = checksums_of(sources, known)
     records: list[dict[str, Any]] = []
     compression = options.compression
     for path in sources:

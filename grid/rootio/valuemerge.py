@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.rootio.backfill import fill_all, unite
 from grid.rootio.carry import Carried, carry
-from grid.rootio.checksums import Checksums, checksum_file
+from grid.rootio.checksums import Checksums, checksums_of
 from grid.rootio.duplicates import Duplicates, Finder
 from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
 from grid.rootio.identities import choose_identity
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from grid.rootio.merging import MergeOptions
     from grid.rootio.sink import SinkTree
     from grid.rootio.source import Source, TreeInfo
+    from grid.rootio.verbatim.appending import Appender
 
 __all__ = ["ValueMerge"]
 
@@ -66,6 +67,7 @@ class ValueMerge:
     def __init__(
         self,
         sources: list[Path],
+        known: Sequence[Mapping[str, Any]],
         out: Path,
         options: MergeOptions,
         progress: Callable[[int, int], None] | None,
@@ -74,7 +76,7 @@ class ValueMerge:
     ) -> None:
         self.sources, self.out, self.options, self.progress = sources, out, options, progress
         self.copying = copying
-        self.sums = [checksum_file(path) for path in sources]
+        self.sums = checksums_of(sources, known)
         self.events: list[Carried] = []
         self.trees: dict[str, SinkTree] = {}
         self.kinds: dict[str, str] = {}
@@ -128,7 +130,7 @@ class ValueMerge:
             self._tell(1, 1)
         return self._report(written, found, duplicates)
 
-    def _copier(self, sink: Sink) -> Copier | NTupleCopier:
+    def _copier(self, sink: Sink) -> Appender:
         return NTupleCopier(sink, depth="sealed") if self.common else Copier(sink, depth="sealed")
 
     def _tell(self, done: int, entries: int) -> None:
@@ -193,7 +195,7 @@ class ValueMerge:
                     told[part.path].append((f"{source.url}: {part.path}", part.branches))
         return [Carried(part.path, part.title, unite(told[part.path])) for part in self.events]
 
-    def _add(self, source: Source, sums: Checksums, copier: Copier | NTupleCopier | None) -> None:
+    def _add(self, source: Source, sums: Checksums, copier: Appender | None) -> None:
         """Append the events of an input, and what is new in its other trees."""
         carried = self._same_schema(source)
         self._same_table(source)
@@ -221,13 +223,13 @@ class ValueMerge:
             )
         )
 
-    def _copy(self, source: Input, sums: Checksums, copier: Copier | NTupleCopier) -> None:
+    def _copy(self, source: Input, sums: Checksums, copier: Appender) -> None:
         """Copy the baskets or pages of an input's event trees."""
         if self.unread:
             verify(source.path)  # what can't be read as values must at least unpack
         paths = [part.path for part in self.events]
         try:
-            same = copier.add(source, paths).sums == sums
+            same = copier.add(copier.prepare(source, paths)).sums == sums
         except (SchemaMismatch, UnsupportedContent) as error:
             if self.common:
                 raise

@@ -10,6 +10,7 @@ import numpy as np
 from grid.rootio.format.blocks import Compression
 from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.objects import text
+from grid.rootio.verbatim.appending import Added
 from grid.rootio.verbatim.baskets import baskets_of, flushed
 from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copying import check, copy
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from grid.rootio.checksums import Checksums
     from grid.rootio.sink import Sink, SinkObject
     from grid.rootio.verbatim.baskets import Baskets, Embedded
     from grid.rootio.verbatim.slots import TreeView
 
-__all__ = ["Added", "Copier"]
+__all__ = ["Copier"]
 
 
 @dataclass(slots=True)
@@ -54,11 +54,14 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """An input that was appended: its checksums, and what tells its events apart (:attr:`Copier.identity`)."""
+class _Prepared:
+    """An input that is understood: its trees, its baskets in the order in which they lie there (``order``)."""
 
-    sums: Checksums
-    columns: list[NDArray[Any]]
+    source: Input
+    parts: list[_Part]
+    job: Job
+    order: NDArray[np.int64]
+    prover: Prover | None
 
 
 class Copier:
@@ -99,19 +102,19 @@ class Copier:
         """The entries of each tree so far."""
         return {path: tree.merged.entries for path, tree in self._trees.items()}
 
-    def branches(self, path: str) -> set[bytes]:
+    def names(self, path: str) -> set[str]:
         """Return the names of a tree's branches, nested ones too."""
-        return {branch.name for branch in self._trees[path].merged.template.branches}
+        return {_str(branch.name) for branch in self._trees[path].merged.template.branches}
 
-    def add(
-        self, source: Input, paths: Collection[str], progress: Callable[[int], None] | None = None
-    ) -> Added:
-        """Append trees of an input, all of which is read.
+    def prepare(self, source: Input, paths: Collection[str]) -> _Prepared:
+        """Understand trees of an input without reading their baskets.
+
+        Inputs come in their order; while one is appended the next can be prepared in another thread.
 
         Raises
         ------
         CorruptFile
-            If a basket is not what its tree says.
+            If a tree contradicts itself.
         SchemaMismatch
             If a tree differs from that of the first input in more than what is counted.
         UnsupportedContent
@@ -119,18 +122,30 @@ class Copier:
         """
         first = not self._first
         self._first = self._first or str(source.path)
-        for info in source.streamers.classes:
-            self._classes.setdefault(info.key, info)
-        for rule in source.streamers.rules:
-            self._rules.setdefault(rule)
         parts = [self._part(source, path) for path in paths]
         if first:
             self._identify(parts)
         prover = self._prover(parts, everything=self._proven)
-        job, order = _job(parts)
+        return _Prepared(source, parts, *_job(parts), prover)
+
+    def add(self, prepared: _Prepared, progress: Callable[[int], None] | None = None) -> Added:
+        """Append trees of an input, all of which is read.
+
+        Raises
+        ------
+        CorruptFile
+            If a basket is not what its tree says.
+        UnsupportedContent
+            If it holds what can't be copied like this.
+        """
+        source, parts, prover = prepared.source, prepared.parts, prepared.prover
+        for info in source.streamers.classes:
+            self._classes.setdefault(info.key, info)
+        for rule in source.streamers.rules:
+            self._rules.setdefault(rule)
         copied = copy(
             source.image,
-            job,
+            prepared.job,
             self._sink.out,
             sealed=self._sealed,
             threads=self._threads,
@@ -140,7 +155,7 @@ class Copier:
         self.covered += copied.covered
         self._note_names(source, parts, copied.renamed)
         seeks = np.empty_like(copied.seeks)
-        seeks[order] = copied.seeks
+        seeks[prepared.order] = copied.seeks
         at = base = 0
         for part in parts:
             mine = slice(at, at + len(part.baskets.seeks))
@@ -202,9 +217,7 @@ class Copier:
         if everything and not self._keys:
             content.expect(sum(int(part.baskets.nbytes.sum()) for part in parts))
         names = [
-            f"{part.path} {branch.name.decode('utf-8', 'surrogateescape')}"
-            for part in parts
-            for branch in part.view.template.branches
+            f"{part.path} {_str(branch.name)}" for part in parts for branch in part.view.template.branches
         ]
         return Prover(entries.pop(), self._keys, names, everything=everything)
 
@@ -236,8 +249,7 @@ class Copier:
         tree = self._trees.get(path)
         if tree is None:
             template = Template(data, key.length, entry.class_name, source.streamers.classes, where)
-            title = key.title.decode("utf-8", "surrogateescape")
-            made = self._sink.object(path, entry.class_name, title)
+            made = self._sink.object(path, entry.class_name, _str(key.title))
             tree = self._trees[path] = _Tree(made, MergedTree(template))
             view = template.view()
         else:
@@ -263,7 +275,11 @@ class Copier:
         return out.append(key, payload), len(key) + len(payload)
 
 
-def _job(parts: Sequence[_Part]) -> tuple[Job, Any]:
+def _str(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _job(parts: Sequence[_Part]) -> tuple[Job, NDArray[np.int64]]:
     """Put the baskets of all trees of an input in the order in which they lie there; return that order, too."""
     names: list[bytes] = []
     columns: list[list[Any]] = [[], [], [], [], [], [], []]

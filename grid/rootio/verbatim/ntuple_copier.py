@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.envelopes import CHECKSUM
 from grid.rootio.format.pagelists import PageList
 from grid.rootio.ntuple import NTuple, read_ntuple
+from grid.rootio.verbatim.appending import Added
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copy import Pages, check_pages, copy_pages
 from grid.rootio.verbatim.ntuple_output import LARGEST_KEY, NTupleOutput, blob_key
@@ -22,15 +23,14 @@ from grid.rootio.verbatim.ntuple_schema import Layout, MergedSchema
 from sitecfg.errors import ClosureError, InputError, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from grid.rootio.checksums import Checksums
     from grid.rootio.sink import Sink
 
-__all__ = ["Appended", "NTupleCopier"]
+__all__ = ["NTupleCopier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,14 @@ class _Merged:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
-    """An input that was appended: its checksums, and what tells its events apart."""
+class _Prepared:
+    """An input that is understood: its RNTuples by path, the lists of their pages, and all pages."""
 
-    sums: Checksums
-    columns: list[NDArray[Any]]
+    source: Input
+    found: list[tuple[str, NTuple]]
+    lists: list[list[PageList]]
+    pages: Pages
+    prover: PageProver | None
 
 
 class NTupleCopier:
@@ -105,13 +108,31 @@ class NTupleCopier:
         """What a person should know."""
         return [note for merged in self._merged.values() for note in merged.schema.notes]
 
-    def fields(self, path: str) -> set[str]:
+    def names(self, path: str) -> set[str]:
         """Return the names of an RNTuple's top fields."""
         return self._merged[path].schema.schema.top
 
-    def add(
-        self, source: Input, paths: Collection[str], progress: Callable[[int], None] | None = None
-    ) -> Appended:
+    def prepare(self, source: Input, paths: Collection[str]) -> _Prepared:
+        """Understand RNTuples of an input without reading their pages.
+
+        Inputs come in their order; while one is appended the next can be prepared in another thread.
+
+        Raises
+        ------
+        CorruptFile
+            If an RNTuple contradicts itself.
+        UnsupportedContent
+            If it holds what can't be copied.
+        """
+        found = [(path, self._read(source, path)) for path in paths]
+        for path, one in found:
+            self._find(path, one, source)
+        prepared = self._pages(source, found, everything=self._proven)
+        for (_, one), mine in zip(found, prepared.lists, strict=True):
+            _refuse_unknown(one, mine)
+        return prepared
+
+    def add(self, prepared: _Prepared, progress: Callable[[int], None] | None = None) -> Added:
         """Append RNTuples of an input, all of which is read.
 
         Raises
@@ -123,16 +144,10 @@ class NTupleCopier:
         UnsupportedContent
             If it holds what can't be copied.
         """
-        found = [(path, self._read(source, path)) for path in paths]
-        merged = [self._find(path, one, source) for path, one in found]
+        source, found, lists = prepared.source, prepared.found, prepared.lists
+        pages, prover = prepared.pages, prepared.prover
+        merged = [self._merged[path] for path, _ in found]
         mappings = [into.schema.match(one) for into, (_, one) in zip(merged, found, strict=True)]
-        lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
-        for (_, one), mine in zip(found, lists, strict=True):
-            _refuse_unknown(one, mine)
-        together = [
-            (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
-        ]
-        pages = Pages.of(together, source.image)
         for info in source.streamers.classes:
             self._classes.setdefault(info.key, info)
         for rule in source.streamers.rules:
@@ -142,7 +157,6 @@ class NTupleCopier:
         def key(place: int, size: int) -> bytes:
             return blob_key(self._sink, place, size, parent)
 
-        prover = self._prover(pages, found, lists, source, everything=self._proven)
         copied = copy_pages(
             source.image,
             pages,
@@ -169,7 +183,7 @@ class NTupleCopier:
             out = into.out
             out.version = max(out.version, one.anchor.version)
             out.attributes = one.footer.attributes if out.attributes is None else out.attributes
-        return Appended(copied.sums, [] if prover is None else prover.columns)
+        return Added(copied.sums, [] if prover is None else prover.columns)
 
     def finish(self) -> None:
         """Write the lists of pages and footers, and tell the output what its anchors and streamer info are."""
@@ -181,7 +195,7 @@ class NTupleCopier:
         for merged in self._merged.values():
             self._finish(merged)
 
-    def check(self, path: Path) -> Appended:
+    def check(self, path: Path) -> Added:
         """Read the finished output as an input is read, and hold it against what was copied.
 
         Raises
@@ -191,20 +205,16 @@ class NTupleCopier:
         """
         try:
             with Input(path) as source:
-                found = [(into, self._read(source, name)) for name, into in self._merged.items()]
-                named = [(name, one) for name, (_, one) in zip(self._merged, found, strict=True)]
-                lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
-                together = [
-                    (pages, one.schema) for (_, one), mine in zip(found, lists, strict=True) for pages in mine
-                ]
-                pages = Pages.of(together, source.image)
-                prover = self._prover(pages, named, lists, source, everything=False)
+                found = [(name, self._read(source, name)) for name in self._merged]
+                written = self._pages(source, found, everything=False)
+                pages, prover = written.pages, written.prover
                 checked = check_pages(
                     source.image, pages, sealed=self._sealed, threads=self._threads, prover=prover
                 )
         except (InputError, KeyError) as error:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
-        for (into, one), mine in zip(found, lists, strict=True):
+        for (name, one), mine in zip(found, written.lists, strict=True):
+            into = self._merged[name]
             marks = [checked.marks[pages.numbers(part)] for part in mine]
             same = (
                 one.schema == into.schema.schema
@@ -215,26 +225,20 @@ class NTupleCopier:
                 raise ClosureError(
                     "its fields don't have the pages of the inputs, in their order", where=one.where
                 )
-        return Appended(checked.sums, [] if prover is None else prover.columns)
+        return Added(checked.sums, [] if prover is None else prover.columns)
 
-    def _prover(
-        self,
-        pages: Pages,
-        found: Sequence[tuple[str, NTuple]],
-        lists: Sequence[list[PageList]],
-        source: Input,
-        *,
-        everything: bool,
-    ) -> PageProver | None:
-        """Return what looks into the pages of an input, if anything has to."""
-        if not everything and self._identity is None:
-            return None
+    def _pages(self, source: Input, found: list[tuple[str, NTuple]], *, everything: bool) -> _Prepared:
+        """Find all pages of a file, and what looks into them, if anything has to."""
+        lists = [[one.pages(group) for group in one.footer.groups] for _, one in found]
         together = [(part, one.schema) for (_, one), mine in zip(found, lists, strict=True) for part in mine]
+        pages = Pages.of(together, source.image)
+        if not everything and self._identity is None:
+            return _Prepared(source, found, lists, pages, None)
         prover = PageProver(pages, together, source.image, everything=everything)
         for (path, one), mine in zip(found, lists, strict=True):
             if self._identity is not None and path == self._identity[0]:
                 prover.identify(mine, one.schema, self._identity[1])
-        return prover
+        return _Prepared(source, found, lists, pages, prover)
 
     def _read(self, source: Input, path: str) -> NTuple:
         known = self._merged.get(path)

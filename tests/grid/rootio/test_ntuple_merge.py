@@ -187,7 +187,7 @@ def test_files_of_any_size_are_written(real_data: Path, tmp_path: Path) -> None:
         copier = NTupleCopier(sink, depth="sealed")
         for _ in range(2):
             with Input(real_data / REAL[1]) as source:
-                copier.add(source, ["Events"])
+                copier.add(copier.prepare(source, ["Events"]))
         copier.finish()
         sink.close(lambda path: copier.check(path).sums)
     same(arrays(tmp_path / "out.root"), joined([real_data / REAL[1]] * 2))

@@ -61,7 +61,7 @@ def copied(sources: list[Path], out: Path) -> dict[str, int]:
         copier = Copier(sink, depth="sealed")
         for path in sources:
             with Input(path) as source:
-                copier.add(source, list(source.trees))
+                copier.add(copier.prepare(source, list(source.trees)))
         copier.finish()
         return copier.entries
 
