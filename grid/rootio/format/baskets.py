@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.format.blocks import Compression
 
-__all__ = ["BasketHead", "BasketKey", "Packed", "entry_offsets", "parse_head"]
+__all__ = ["BasketHead", "BasketKey", "Packed", "entry_offsets", "from_sizes", "parse_head"]
 
 _HEAD = struct.Struct(">ihiIhhqq")
 _TAIL = struct.Struct(">HiiiiB")
@@ -76,12 +76,23 @@ def entry_offsets(data: bytes, size: int, entries: int, key_length: int) -> NDAr
     if count != entries + 1 or count * 4 > len(data) - size - 4:
         raise ValueError(f"it has {count} entry offsets for {entries} entries")
     offsets = np.empty(entries + 1, np.int64)
-    offsets[:-1] = np.frombuffer(data, ">i4", entries, size + 4)
+    offsets[:-1] = from_sizes(np.frombuffer(data, ">i4", entries, size + 4), key_length)
     offsets[-1] = size + key_length
     if offsets[0] < key_length or (offsets[1:] < offsets[:-1]).any():
         raise ValueError("its entry offsets are out of order")
     offsets -= key_length
     return offsets
+
+
+def from_sizes(listed: NDArray[Any], key_length: int) -> NDArray[Any]:
+    """Return where entries begin, from the list that a basket has of them.
+
+    It may list how far each lies behind the one before instead, beginning with 0 (ROOT's ``kGenerateOffsetMap``, where
+    nothing else says how long entries are).
+    """
+    if not len(listed) or listed[0] != 0:
+        return listed
+    return key_length + np.cumsum(listed, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from grid.rootio.format.baskets import parse_head
+from grid.rootio.format.baskets import from_sizes, parse_head
 from grid.rootio.format.keys import BIG, parse_key
 from grid.rootio.format.unpack import unpack
 from grid.rootio.merging import CantCopy
@@ -194,7 +194,7 @@ def _entries(
         return Entries(entries, values, room if border else 0)
     words = np.frombuffer(data, ">i4", (len(data) - border) // 4, border)
     offsets, rest = _listed(words, entries, which, where)
-    edges = np.append(offsets - key_length, border)
+    edges = np.append(from_sizes(offsets, key_length) - key_length, border)
     if edges[0] != 0 or (np.diff(edges) < 0).any():
         raise CorruptFile(f"{which} has entry offsets that contradict its size", where=where)
     if len(rest) > 1:

@@ -29,13 +29,17 @@ _EMPTY: Final = 4 + 2 + 10 + 1 + 8
 _NEW_CLASS: Final = 0xFFFFFFFF
 #: How an embedded basket says what follows: nothing, offsets or none, displacements, and the data.
 _WITH_DATA, _FIXED, _DISPLACED, _GENERATED = 10, 2, 40, 80
+#: Where a basket says behind its names how much room it has for offsets; negative, if a byte of features follows, a bit
+#: of which says that offsets are left out, or told as sizes.
+_ROOM_AT: Final = 6
+_NEGATIVE, _SIZES = 0x80, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A basket inside a tree: ``payload`` is what it would have on file behind its key, ``data`` bytes of it data.
 
-    ``sizes`` are the fields that a basket adds to its key.
+    ``sizes`` are the fields that a basket adds to its key, as it would have them on file.
     """
 
     branch: int
@@ -163,7 +167,7 @@ def flushed(one: Embedded, compression: Compression, place: int, parent: int) ->
         parent=parent,
         cycle=0,
     ).encode()
-    return head + one.sizes[:-5] + struct.pack(">iB", key.length + one.data, 0), packed
+    return head + one.sizes[:-5] + struct.pack(">i", key.length + one.data) + one.sizes[-1:], packed
 
 
 def _embedded_in(view: TreeView, index: int, firsts: NDArray[np.int64], where: str) -> list[Embedded]:
@@ -213,6 +217,8 @@ def _embedded(data: bytes, branch: int, first: int) -> Embedded:
     arrays = b""
     if not generated and flag and flag % 10 != _FIXED and head.entries:
         offsets, at = _ints(data, at, head.entries)
+        if data[names_end + _ROOM_AT] & _NEGATIVE and data[names_end + _ROOM_AT + 4] & _SIZES:
+            offsets = _to_sizes(offsets)
         arrays = struct.pack(">i", head.entries + 1) + offsets + bytes(4)
         if flag > _DISPLACED:
             displaced, at = _ints(data, at, head.entries)
@@ -221,9 +227,14 @@ def _embedded(data: bytes, branch: int, first: int) -> Embedded:
     if (flag != 1 and flag <= _WITH_DATA) or len(body) != head.last or head.last < key.length:
         raise ValueError("its data are not there")
     content = body[key.length :]
-    return Embedded(
-        branch, first, head.entries, content + arrays, len(content), key, data[names_end : head.end]
-    )
+    sizes = data[names_end : head.end - 1] + bytes((_GENERATED * generated,))
+    return Embedded(branch, first, head.entries, content + arrays, len(content), key, sizes)
+
+
+def _to_sizes(offsets: bytes) -> bytes:
+    """Turn where entries begin into how far each lies behind the one before."""
+    begins = np.frombuffer(offsets, ">i4")
+    return np.append(0, np.diff(begins)).astype(">i4").tobytes()
 
 
 def _ints(data: bytes, at: int, entries: int) -> tuple[bytes, int]:

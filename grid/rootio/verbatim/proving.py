@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from grid.rootio.format.baskets import entry_offsets
+from grid.rootio.format.baskets import entry_offsets, from_sizes
 from grid.rootio.format.unpack import blocks_of, unpack_covered
 from kernels import content
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -72,7 +72,10 @@ class Offsets:
         if count != entries + 1 or count * 4 > len(data) - size - 4:
             raise CorruptFile(f"it has {count} entry offsets for {entries} entries")
         if entries:
-            self._parts.append(data[size + 4 : size + 4 + 4 * entries])
+            listed = data[size + 4 : size + 4 + 4 * entries]
+            if not any(listed[:4]):
+                listed = from_sizes(np.frombuffer(listed, ">i4"), inside.key_length).astype(">i4").tobytes()
+            self._parts.append(listed)
             self._said.append((number, entries, inside.key_length, inside.key_length + size))
             self._bytes += 4 * entries
 

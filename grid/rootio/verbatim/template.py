@@ -72,6 +72,11 @@ _POINTER: Final = 40
 _CLUSTERS: Final = ("fClusterRangeEnd", "fClusterSize")
 _BASKETS: Final = ("fBasketBytes", "fBasketEntry", "fBasketSeek")
 _LIMITS: Final = ("fMinimum", "fMaximum")
+#: Where a TObject has its bits, and how they are stored.
+_BITS_AT: Final = 6
+_BITS: Final = struct.Struct(">I")
+#: Bits of a branch by which it is of another kind: kBranchObject and kBranchAny. The others say what was done with it.
+_KIND_OF_BRANCH: Final = 1 << 12 | 1 << 17
 
 
 class Differs(Exception):
@@ -129,6 +134,7 @@ class Template:
         self.numbers = grouped(
             (index, slot) for index, branch in enumerate(self.branches) for slot in branch.numbers
         )
+        self._kinds_of_branches = self._kinds(self.view())
         #: Limits of leaves, lengths of the longest texts, and the largest sizes of collections.
         self.limits = grouped(
             (index, slot) for index, branch in enumerate(self.branches) for slot in branch.limits()
@@ -170,6 +176,8 @@ class Template:
         words = literal[self._word_bytes].view(">u4").astype(np.int64)
         if (self._targets(words, np.array(ends), lengths, key_length + MAP_OFFSET) != self._meant).any():
             raise Differs  # a part is of another class, or belongs to another part
+        if (self._kinds(view) != self._kinds_of_branches).any():
+            raise Differs
         return view
 
     def fill(self, contents: Mapping[Slot, bytes], key_length: int) -> bytes:
@@ -270,6 +278,9 @@ class Template:
 
     def _branch_slots(self, node: Node) -> BranchSlots:
         numbers = self._numbers(node, _BRANCH)
+        if "TObject" in node.marks:
+            at = node.marks["TObject"][0] + _BITS_AT
+            numbers.append(self._slot(at, at + _BITS.size, names=("fBits",), layout=_BITS))
         maximum = self._numbers(node, ("fMaximum",))
         told = {name for slot in numbers for name in slot.names}
         if not told >= _NEEDED or "fName" not in node.texts or "fBaskets" not in node.marks:
@@ -326,6 +337,11 @@ class Template:
         self._fixed[self._word_bytes] = False
         words = self._literal[self._word_bytes].view(">u4").astype(np.int64)
         self._meant = self._targets(words, self._ends, self._lengths, self._shift)
+
+    def _kinds(self, view: TreeView) -> NDArray[np.int64]:
+        """Return of what kind each branch is, as far as its bits tell."""
+        found = [view.gather(group) for group in self.numbers if group.dtype.names == ("fBits",)]
+        return np.concatenate([np.zeros(0, np.int64), *(bits["fBits"] & _KIND_OF_BRANCH for bits in found)])
 
     def _outside(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the words (first column: where) that stand in no slot."""

@@ -151,6 +151,9 @@ class MergedTree:
             self._branches[name] += said[name]
         for name in _LARGEST:
             np.maximum(self._branches[name], said[name], out=self._branches[name])
+        if "fBits" in said:
+            # kDoNotUseBufferMap, for one, is set as long as no entry names the class of an object inside
+            self._branches["fBits"] &= said["fBits"]
 
     def _widen(self, view: TreeView) -> None:
         """Widen limits to those of an input."""
