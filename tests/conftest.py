@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import Phase, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 AT_THE_END = "told at the end"
 #: Those that came: section, name, lines.
 SECTIONS: dict[str, dict[str, list[str]]] = {}
+
+# For who wants to know whether a test fails, and not what the smallest example is.
+settings.register_profile("first", phases=(Phase.explicit, Phase.generate))
 
 # A job in a shell's background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

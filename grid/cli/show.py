@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,9 +31,7 @@ def _console(*, stderr: bool) -> Console:
 
 def line(text: str = "") -> None:
     """Print a line of an answer."""
-    from rich.markup import escape
-
-    _console(stderr=False).print(escape(text))
+    sys.stdout.write(text + "\n")
 
 
 def note(text: str) -> None:
@@ -98,14 +96,34 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def bytes_bar(*, quiet: bool = False) -> Progress:
+class _Silence:
+    """A progress bar that nobody sees."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def add_task(self, *_: Any, **__: Any) -> Any:
+        return None
+
+    def update(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def remove_task(self, *_: Any) -> None:
+        pass
+
+
+def bytes_bar(*, quiet: bool = False) -> Progress | _Silence:
     """Return a progress bar in bytes; plain silence where stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        return _Silence()  # importing the other takes longer than many a merge
     from rich.progress import BarColumn, Progress, TextColumn, TransferSpeedColumn
 
-    err = _console(stderr=True)
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-        TransferSpeedColumn(), console=err, transient=True, disable=quiet or not err.is_terminal,
+        TransferSpeedColumn(), console=_console(stderr=True), transient=True,
     )  # fmt: skip
 
 

@@ -44,8 +44,9 @@ def test_a_guard_that_is_gone_is_missed(tmp_path: Path, guard: dict[str, Any]) -
     data = os.environ.get("MDCGRID_REAL_DATA", str(HOUSE.parent / "shared" / "data"))
     target = copy / guard["file"]
     target.write_text(target.read_text("utf-8").replace(guard["line"], guard["without"]), "utf-8")
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile", "first"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", guard["test"]],
+        [sys.executable, "-m", "pytest", *options, guard["test"]],
         cwd=copy,
         env={
             **os.environ,

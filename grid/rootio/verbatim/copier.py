@@ -16,6 +16,7 @@ from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copying import check, copy
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.proving import Inside, Prover
+from grid.rootio.verbatim.stretches import Passage
 from grid.rootio.verbatim.template import Differs, Template
 from grid.rootio.verbatim.tree import MergedTree, in_order
 from kernels import content
@@ -82,7 +83,7 @@ class Copier:
     def __init__(
         self, sink: Sink, *, depth: str, identities: Sequence[Sequence[str]] = (), threads: int = 2
     ) -> None:
-        self._sink, self._threads = sink, threads
+        self._sink, self._passage = sink, Passage(threads)
         self._sealed, self._proven = depth == "sealed", depth == "proven"
         self._identities = [tuple(names) for names in identities] if depth != "copied" else []
         #: The branches that tell events apart; empty before the first input, and where there are none.
@@ -148,7 +149,7 @@ class Copier:
             prepared.job,
             self._sink.out,
             sealed=self._sealed,
-            threads=self._threads,
+            passage=self._passage,
             prover=prover,
             progress=progress,
         )
@@ -184,7 +185,7 @@ class Copier:
                 # checksums say whether the bytes are those that were copied: only what tells events apart is unpacked
                 prover = self._prover(parts, everything=False)
                 job, _ = _job(parts)
-                checked = check(source.image, job, sealed=False, threads=self._threads, prover=prover)
+                checked = check(source.image, job, sealed=False, passage=self._passage, prover=prover)
         except (InputError, KeyError) as error:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
         for part in parts:

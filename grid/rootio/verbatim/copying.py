@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from grid.rootio.verbatim.checking import SHORTEST, Checker, Chunk
-from grid.rootio.verbatim.stretches import go_through
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from grid.rootio.outfile import OutFile
     from grid.rootio.verbatim.checking import Job
     from grid.rootio.verbatim.proving import Prover
+    from grid.rootio.verbatim.stretches import Passage
 
 __all__ = ["Copied", "check", "chunks_of", "copy"]
 
@@ -48,7 +48,7 @@ def copy(
     out: OutFile,
     *,
     sealed: bool,
-    threads: int,
+    passage: Passage,
     prover: Prover | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Copied:
@@ -64,8 +64,8 @@ def copy(
         The output.
     sealed
         Whether checksums that need no unpacking are tested.
-    threads
-        How many chunks are under way at once.
+    passage
+        What goes through it, several chunks at once.
     prover
         Looks into the baskets.
     progress
@@ -82,19 +82,21 @@ def copy(
     size = int(places[-1])
     targets = places[:-1] + out.region(size)
     worker = Checker(image, job, (out, targets), prover, sealed=sealed)
-    sums, written, covered = _run(worker, threads, progress)
+    sums, written, covered = _run(worker, passage, progress)
     out.region_done(written, size)
     return Copied(targets, sums, covered, tuple(sorted(worker.renamed)))
 
 
-def check(image: Image, job: Job, *, sealed: bool, threads: int, prover: Prover | None = None) -> Copied:
+def check(image: Image, job: Job, *, sealed: bool, passage: Passage, prover: Prover | None = None) -> Copied:
     """Test all baskets of a file as :func:`copy` does, and copy none."""
     worker = Checker(image, job, None, prover, sealed=sealed)
-    sums, _, covered = _run(worker, threads, None)
+    sums, _, covered = _run(worker, passage, None)
     return Copied(job.seeks, sums, covered, tuple(sorted(worker.renamed)))
 
 
-def _run(worker: Checker, threads: int, progress: Callable[[int], None] | None) -> tuple[Checksums, int, int]:
+def _run(
+    worker: Checker, passage: Passage, progress: Callable[[int], None] | None
+) -> tuple[Checksums, int, int]:
     """Return the file's checksums, the adler32 of all that was written, and the bytes that inner checksums cover."""
     image, job = worker.image, worker.job
     _check_extents(image, job)
@@ -109,7 +111,7 @@ def _run(worker: Checker, threads: int, progress: Callable[[int], None] | None) 
         if progress is not None:
             progress(chunk.end)
 
-    sums = go_through(image, chunks_of(job, image.size), worker, done, threads)
+    sums = passage.through(image, chunks_of(job, image.size), worker, done)
     return sums, written, covered
 
 

@@ -20,6 +20,7 @@ from grid.rootio.verbatim.ntuple_output import LARGEST_KEY, NTupleOutput, blob_k
 from grid.rootio.verbatim.ntuple_proving import PageProver
 from grid.rootio.verbatim.ntuple_ranges import Rearranger
 from grid.rootio.verbatim.ntuple_schema import Layout, MergedSchema
+from grid.rootio.verbatim.stretches import Passage
 from sitecfg.errors import ClosureError, InputError, UnsupportedContent
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class NTupleCopier:
     def __init__(
         self, sink: Sink, *, depth: str, identity: tuple[str, tuple[str, ...]] | None = None, threads: int = 2
     ) -> None:
-        self._sink, self._threads = sink, threads
+        self._sink, self._passage = sink, Passage(threads)
         self._sealed, self._proven = depth != "copied", depth == "proven"
         self._identity = identity
         self._merged: dict[str, _Merged] = {}
@@ -163,7 +164,7 @@ class NTupleCopier:
             self._sink.out,
             key,
             sealed=self._sealed,
-            threads=self._threads,
+            passage=self._passage,
             prover=prover,
             progress=progress,
         )
@@ -209,7 +210,7 @@ class NTupleCopier:
                 written = self._pages(source, found, everything=False)
                 pages, prover = written.pages, written.prover
                 checked = check_pages(
-                    source.image, pages, sealed=self._sealed, threads=self._threads, prover=prover
+                    source.image, pages, sealed=self._sealed, passage=self._passage, prover=prover
                 )
         except (InputError, KeyError) as error:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from grid.rootio.format.envelopes import CHECKSUM
-from grid.rootio.verbatim.stretches import go_through
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
     from grid.rootio.verbatim.ntuple_proving import PageProver
+    from grid.rootio.verbatim.stretches import Passage
 
 __all__ = ["Copied", "Pages", "check_pages", "copy_pages"]
 
@@ -107,7 +107,7 @@ def copy_pages(
     key: Callable[[int, int], bytes],
     *,
     sealed: bool,
-    threads: int,
+    passage: Passage,
     prover: PageProver | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Copied:
@@ -125,8 +125,8 @@ def copy_pages(
         Makes the key of a blob of a given size at a given position.
     sealed
         Whether checksums that need no unpacking are tested.
-    threads
-        How many stretches are under way at once.
+    passage
+        What goes through it, several stretches at once.
     prover
         Looks into the pages.
     progress
@@ -145,17 +145,17 @@ def copy_pages(
     size = int(pages.extents.sum() + before[-1])
     targets += out.region(size)
     worker = _Worker(image, pages, (out, targets, key), prover, sealed=sealed)
-    sums, written, covered = _run(worker, threads, progress)
+    sums, written, covered = _run(worker, passage, progress)
     out.region_done(written, size)
     return Copied(targets, worker.marks, sums, covered)
 
 
 def check_pages(
-    image: Image, pages: Pages, *, sealed: bool, threads: int, prover: PageProver | None = None
+    image: Image, pages: Pages, *, sealed: bool, passage: Passage, prover: PageProver | None = None
 ) -> Copied:
     """Test all pages of a file as :func:`copy_pages` does, and copy none."""
     worker = _Worker(image, pages, None, prover, sealed=sealed)
-    sums, _, covered = _run(worker, threads, None)
+    sums, _, covered = _run(worker, passage, None)
     return Copied(pages.offsets, worker.marks, sums, covered)
 
 
@@ -185,7 +185,9 @@ def _stretches(pages: Pages, size: int) -> Iterator[_Stretch]:
         at, first = end, stop
 
 
-def _run(worker: _Worker, threads: int, progress: Callable[[int], None] | None) -> tuple[Checksums, int, int]:
+def _run(
+    worker: _Worker, passage: Passage, progress: Callable[[int], None] | None
+) -> tuple[Checksums, int, int]:
     """Return the file's checksums, the adler32 of all that was written, and the bytes that inner checksums cover."""
     written, covered = 1, 0
 
@@ -198,7 +200,7 @@ def _run(worker: _Worker, threads: int, progress: Callable[[int], None] | None) 
             progress(one.end)
 
     image = worker.image
-    sums = go_through(image, _stretches(worker.pages, image.size), worker, done, threads)
+    sums = passage.through(image, _stretches(worker.pages, image.size), worker, done)
     return sums, written, covered
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from grid.rootio.checksums import Checksums
-from kernels.adler import hex8
+from kernels.adler import combine, hex8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.image import Image
 
-__all__ = ["go_through"]
+__all__ = ["Passage"]
 
 
 class Stretch(Protocol):
@@ -34,62 +34,76 @@ S = TypeVar("S", bound=Stretch)
 R = TypeVar("R")
 
 
-def go_through(
-    image: Image,
-    stretches: Iterable[S],
-    work: Callable[[S, memoryview], R],
-    done: Callable[[S, R], None],
-    threads: int,
-) -> Checksums:
-    """Read a whole file and return its checksums; blocks until all of it is worked on.
+class Passage:
+    """Goes through files, one after the other; what stretches are held in is kept from one file to the next.
 
     Parameters
     ----------
-    image
-        The file.
-    stretches
-        All of it, one behind the other.
-    work
-        Called in a thread with a stretch and its bytes, which it may change.
-    done
-        Called here, in order, with a stretch and what `work` returned.
     threads
         How many stretches are worked on at once; one or two more are held in memory.
-
-    Raises
-    ------
-    CorruptFile, MissingFile
-        If it can't be read; and what `work` raises.
     """
-    from isal.isal_zlib import adler32
-    from xxhash import xxh3_128
 
-    strong, adler = xxh3_128(), 1
-    waiting: deque[tuple[S, Future[R]]] = deque()
-    buffers: list[bytearray] = []
+    def __init__(self, threads: int) -> None:
+        self._threads = max(1, threads)
+        self._buffers: list[bytearray] = []
 
-    def worked(stretch: S, buffer: bytearray, size: int) -> R:
-        answer = work(stretch, memoryview(buffer)[:size])
-        buffers.append(buffer)
-        return answer
+    def through(
+        self,
+        image: Image,
+        stretches: Iterable[S],
+        work: Callable[[S, memoryview], R],
+        done: Callable[[S, R], None],
+    ) -> Checksums:
+        """Read a whole file and return its checksums; blocks until all of it is worked on.
 
-    def collect() -> None:
-        stretch, answer = waiting.popleft()
-        done(stretch, answer.result())
+        Parameters
+        ----------
+        image
+            The file.
+        stretches
+            All of it, one behind the other.
+        work
+            Called in a thread with a stretch and its bytes, which it may change.
+        done
+            Called here, in order, with a stretch and what `work` returned.
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for stretch in stretches:
-            if len(waiting) > threads:
-                collect()
-            size = stretch.end - stretch.begin
-            buffer = buffers.pop() if buffers else bytearray()
-            if len(buffer) < size:
-                buffer = bytearray(size)
+        Raises
+        ------
+        CorruptFile, MissingFile
+            If it can't be read; and what `work` raises.
+        """
+        from isal.isal_zlib import adler32
+        from xxhash import xxh3_128
+
+        strong, adler = xxh3_128(), 1
+        waiting: deque[tuple[S, Future[tuple[int, R]]]] = deque()
+
+        def worked(stretch: S, buffer: bytearray, size: int) -> tuple[int, R]:
             view = memoryview(buffer)[:size]
-            image.read_into(stretch.begin, view, "a stretch of it")
-            strong.update(view)
-            adler = adler32(view, adler)
-            waiting.append((stretch, pool.submit(worked, stretch, buffer, size)))
-        while waiting:
-            collect()
-    return Checksums(image.size, hex8(adler), strong.hexdigest())
+            weak = adler32(view)
+            answer = work(stretch, view)
+            self._buffers.append(buffer)
+            return weak, answer
+
+        def collect() -> None:
+            nonlocal adler
+            stretch, future = waiting.popleft()
+            weak, answer = future.result()
+            adler = combine(adler, weak, stretch.end - stretch.begin)
+            done(stretch, answer)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            for stretch in stretches:
+                if len(waiting) > self._threads:
+                    collect()
+                size = stretch.end - stretch.begin
+                buffer = self._buffers.pop() if self._buffers else bytearray()
+                if len(buffer) < size:
+                    buffer = bytearray(size)
+                view = memoryview(buffer)[:size]
+                image.read_into(stretch.begin, view, "a stretch of it")
+                strong.update(view)
+                waiting.append((stretch, pool.submit(worked, stretch, buffer, size)))
+            while waiting:
+                collect()
+        return Checksums(image.size, hex8(adler), strong.hexdigest())

@@ -6,7 +6,9 @@ against it slot by slot and byte by byte, which is much quicker, and proves that
 
 from __future__ import annotations
 
+import gc
 import struct
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +21,7 @@ from grid.rootio.verbatim.slots import BranchSlots, LeafSlots, Slot, TreeView, a
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -79,6 +81,18 @@ _BITS: Final = struct.Struct(">I")
 _KIND_OF_BRANCH: Final = 1 << 12 | 1 << 17
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put garbage collection off: many objects are made, all are needed, and each collection would look at them all."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 class Differs(Exception):
     """Another tree is not of the template's schema."""
 
@@ -110,6 +124,13 @@ class Template:
     ) -> None:
         self._data, self._shift = data, key_length + MAP_OFFSET
         self._where = where
+        with _no_collection():
+            self._understand(data, key_length, class_name, classes)
+
+    def _understand(
+        self, data: bytes, key_length: int, class_name: str, classes: Iterable[ClassInfo]
+    ) -> None:
+        where = self._where
         walk = Walk(data, key_length, class_name, classes, where)
         self.slots: list[Slot] = []
         self._cut: dict[tuple[Plain, tuple[str, ...]], list[tuple[int, tuple[str, ...], struct.Struct]]] = {}

@@ -101,8 +101,10 @@ class MergedTree:
         owner, *columns = self.lie()
         lie = np.stack(columns)
         edges = np.searchsorted(owner, np.arange(len(self.template.branches) + 1)).tolist()
+        said = {name: column.tolist() for name, column in self._branches.items()}
         for index, branch in enumerate(self.template.branches):
-            self._branch(index, branch, lie[:, edges[index] : edges[index + 1]], contents)
+            numbers = {name: column[index] for name, column in said.items()}
+            self._branch(branch, numbers, lie[:, edges[index] : edges[index + 1]], contents)
         for group, values in zip(self.template.limits, self._limits, strict=True):
             for slot, value in zip(group.slots, values, strict=True):
                 contents[slot] = value.tobytes()
@@ -167,11 +169,14 @@ class MergedTree:
                 mine[name] = choose(mine[name], other[name])
 
     def _branch(
-        self, index: int, branch: BranchSlots, lie: NDArray[np.int64], contents: dict[Slot, bytes]
+        self,
+        branch: BranchSlots,
+        values: dict[str, Any],
+        lie: NDArray[np.int64],
+        contents: dict[Slot, bytes],
     ) -> None:
         nbytes, firsts, seeks = lie
         room = max(_ROOM, len(seeks) + 1)
-        values = {name: column[index].item() for name, column in self._branches.items()}
         entries = int(values["fEntries"])
         values.update(fWriteBasket=len(seeks), fEntryNumber=entries, fMaxBaskets=room)
         for slot in branch.numbers:
@@ -218,6 +223,4 @@ def _packed(slot: Slot, values: dict[str, Any]) -> bytes:
 
 
 def _array(values: NDArray[np.int64], room: int, width: int) -> bytes:
-    array = np.zeros(room, f">i{width}")
-    array[: len(values)] = values
-    return array.tobytes()
+    return values.astype(f">i{width}").tobytes() + bytes(width * (room - len(values)))
