@@ -149,8 +149,8 @@ Kind *kind_of(const std::string &what) {
 struct All {
    std::vector<std::unique_ptr<Kind>> kinds;
    int run = 1, section = 0, event = 0; bool fired[2]{};
-   All(const std::vector<std::string> &whats) {
-      for (auto &what : whats) {
+   All(const std::vector<std::string> &every) {
+      for (auto &what : every) {
          kinds.emplace_back(kind_of(what)); kinds.back()->name = "b" + std::to_string(kinds.size()); } }
    void branch(TTree &t, int basket, int split) {
       t.Branch("run", &run, "run/I", basket); t.Branch("luminosityBlock", &section, "luminosityBlock/I", basket);
@@ -163,7 +163,7 @@ struct All {
       for (auto &one : kinds) one->fill(i); }
 };
 
-void write(const char *path, const std::vector<std::string> &whats, unsigned first, unsigned entries,
+void write(const char *path, const std::vector<std::string> &every, unsigned first, unsigned entries,
            int compression, int basket, int split, long flush, bool embedded, bool generated) {
    TFile file(path, "recreate", "", compression);
    TTree tree("Events", "made to order");
@@ -171,7 +171,7 @@ void write(const char *path, const std::vector<std::string> &whats, unsigned fir
    if (generated) {
       ROOT::TIOFeatures features; features.Set(ROOT::Experimental::EIOFeatures::kGenerateOffsetMap);
       tree.SetIOFeatures(features); }
-   All all(whats);
+   All all(every);
    all.branch(tree, basket, split);
    for (unsigned i = first; i < first + entries; i++) { all.fill(i); tree.Fill(); }
    if (embedded) file.WriteTObject(&tree);  // what was not flushed stays inside the tree
@@ -180,13 +180,13 @@ void write(const char *path, const std::vector<std::string> &whats, unsigned fir
    tree.SetDirectory(nullptr);
 }
 
-std::string differs(const char *path, const std::vector<std::string> &whats, const std::vector<unsigned> &wanted) {
+std::string differs(const char *path, const std::vector<std::string> &every, const std::vector<unsigned> &wanted) {
    std::unique_ptr<TFile> file{TFile::Open(path)};
    auto tree = file ? file->Get<TTree>("Events") : nullptr;
    if (!tree) return "there is no tree";
    if (tree->GetEntries() != (Long64_t)wanted.size())
       return std::to_string(tree->GetEntries()) + " entries for " + std::to_string(wanted.size());
-   All all(whats);
+   All all(every);
    all.attach(*tree);
    std::string answer;
    for (size_t k = 0; k < wanted.size() && answer.empty(); k++) {
