@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 # To test less: make test TESTS=tests/grid/rootio ARGS="-k merge -x"
 TESTS ?= tests benchmarks
 ARGS ?=
-# A farm is several processes that are killed and waited for: the long tests wait more than they work.
+# A farm is several processes that are killed and waited for, so no more than two are tested at a time.
 # Code 5: no test of this kind was chosen.
 pytest = $(PY) -m pytest -m "$(1)" $(2) --durations=10 --durations-min=5 $(TESTS) $(ARGS) || [ $$? -eq 5 ]
 
@@ -36,7 +36,7 @@ test: $(VENV)/.dev  ## every test but the slow ones, and each benchmark once at 
 
 test-long: $(VENV)/.dev  ## the slow tests too
 	$(call pytest,not farm,--numprocesses=logical --dist=worksteal)
-	$(call pytest,farm,--numprocesses=3 --dist=loadfile)
+	$(call pytest,farm,--numprocesses=2 --dist=loadfile)
 
 check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with warnings as errors
 	$(PY) -m ruff check .
