@@ -40,7 +40,7 @@ def _install(context: click.Context, _option: click.Parameter, wanted: bool) -> 
     file = Path.home() / name
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a+", encoding="utf-8") as stream:
+        with file.open("a+", encoding="utf-8", errors="surrogateescape") as stream:
             stream.seek(0)
             if line not in stream.read().splitlines():
                 stream.write(f"\n{line}\n")

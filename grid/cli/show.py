@@ -31,7 +31,10 @@ def _console(*, stderr: bool) -> Console:
 
 def line(text: str = "") -> None:
     """Print a line of an answer."""
-    sys.stdout.write(text + "\n")
+    # while a bar is drawn on stderr, stdout is not what it was
+    out = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+    out.write(text + "\n")
+    out.flush()
 
 
 def note(text: str) -> None:

@@ -203,9 +203,9 @@ def _entry_edges(
     size, length = len(_data(basket)), entries[1] - entries[0]
     if basket.byte_offsets is not None:
         edges = np.asarray(basket.byte_offsets, dtype=np.int64)
-        if edges[0] < 0:  # uproot has taken sizes for offsets
-            key_length = -int(edges[0])
-            edges[:-1] = from_sizes(edges[:-1] + key_length, key_length) - key_length
+        key_length = int(basket.member("fKeylen"))
+        if edges[0] == -key_length:  # uproot has taken sizes for offsets
+            edges = np.append(from_sizes(edges[:-1] + key_length, 0), edges[-1])
     elif size and width and (counts := _counts(branch, entries)) is not None:
         edges = np.concatenate([[0], np.cumsum(counts * width)])
     elif length and size:

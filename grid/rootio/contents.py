@@ -173,7 +173,7 @@ class Contents:
             return self._cover(payload, key.object_bytes, where)
         unpacked, covered = unpack_covered(payload, key.object_bytes, where)
         try:
-            entry_offsets(unpacked, last - key.length, entries, key.length)
+            entry_offsets(unpacked, last - key.length, entries, key.length, sizes=head.sizes)
         except ValueError as error:
             raise CorruptFile(str(error), where=where) from error
         return covered

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from grid.steps.outputs import Targets
 from grid.steps.process import provenance
 from grid.steps.recipe import Recipe
+from grid.steps.reread import check_bytes
+from sitecfg.errors import InputError
 from sitecfg.names import Name, merged_file, output_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from grid.rootio.merging import MergeOptions, MergeReport
 
 __all__ = ["run"]
 
@@ -33,7 +37,7 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
     GridError
         Of the kind that fits; then no output is left.
     """
-    from grid.rootio.merge import MergeOptions, merge
+    from grid.rootio.merging import MergeOptions
     from grid.storage.fetch import local_copy
     from grid.storage.steady import untouched
 
@@ -53,7 +57,8 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
             path = stack.enter_context(local_copy(one["urls"][0], Path(here["scratch"]), progress))
             stack.enter_context(untouched(path, where=one["urls"][0]))
             paths.append(path)
-        report = merge(
+        report = _merge(
+            spec["inputs"],
             paths,
             place.temp,
             MergeOptions(
@@ -63,18 +68,36 @@ def run(spec: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str,
                 duplicates="refuse",
                 on_refused=recipe.on_refused,
                 compression=recipe.compression or None,
-                # whoever made the inputs has read every value; here whole-file checksums say that nothing has changed
+                # whoever made the inputs has read them back; whole-file checksums say that nothing has changed
                 verify="sealed" if all(one["fingerprint"] for one in spec["inputs"]) else "proven",
             ),
-            known=spec["inputs"],
-            record=provenance(spec),
-            progress=progress,
+            provenance(spec),
+            progress,
         )
         told = {**report.output.to_json(), "stream": stream, "stream_bit": spec["streams"].index(stream)}
         if report.output.content is None:
             told["content"] = _added(spec["inputs"])  # baskets were copied as they are
         output = targets.publish(place, told, parents=names)
     return {"outputs": [output], "inputs": names, "notes": [*report.notes]}
+
+
+def _merge(
+    inputs: Sequence[Mapping[str, Any]],
+    paths: Sequence[Path],
+    out: Path,
+    options: MergeOptions,
+    record: Mapping[str, Any],
+    progress: Callable[[int, int], None],
+) -> MergeReport:
+    """Merge; if that fails because of an input that is not what the catalog knows, say so, and which copy it is."""
+    from grid.rootio.merge import merge
+
+    try:
+        return merge(paths, out, options, known=inputs, record=record, progress=progress)
+    except InputError:
+        for path, one in zip(paths, inputs, strict=True):
+            check_bytes(path, one, where=one["urls"][0])
+        raise
 
 
 def _added(inputs: Sequence[Mapping[str, Any]]) -> str | None:

@@ -17,20 +17,36 @@ if TYPE_CHECKING:
 
     from grid.rootio.format.blocks import Compression
 
-__all__ = ["BasketHead", "BasketKey", "Packed", "entry_offsets", "from_sizes", "parse_head"]
+__all__ = ["AS_SIZES", "BasketHead", "BasketKey", "Packed", "entry_offsets", "from_sizes", "parse_head"]
 
 _HEAD = struct.Struct(">ihiIhhqq")
 _TAIL = struct.Struct(">HiiiiB")
 _VERSION = 3
+#: A basket's feature (ROOT's ``kGenerateOffsetMap``): entry offsets are left out where they follow from another branch,
+#: and are sizes elsewhere.
+AS_SIZES = 1
 
 
 @dataclass(frozen=True, slots=True)
 class BasketHead:
-    """What a basket says behind its names: entries, and where their data end, from the key's start."""
+    """What a basket says behind its names.
+
+    Attributes
+    ----------
+    entries
+        How many it has.
+    last
+        Where their data end, from the key's start.
+    end
+        Where this ends.
+    sizes
+        Whether it tells where entries begin by how far each lies behind the one before, if it tells it at all.
+    """
 
     entries: int
     last: int
     end: int
+    sizes: bool
 
 
 def parse_head(data: bytes | memoryview, at: int) -> BasketHead:
@@ -48,10 +64,13 @@ def parse_head(data: bytes | memoryview, at: int) -> BasketHead:
     if len(data) - at < _TAIL.size + extra:
         raise ValueError("the head of a basket is cut short")
     entries, last = struct.unpack_from(">ii", data, at + 10 + extra)
-    return BasketHead(entries, last, at + _TAIL.size + extra)
+    sizes = bool(extra and data[at + 10] & AS_SIZES)
+    return BasketHead(entries, last, at + _TAIL.size + extra, sizes)
 
 
-def entry_offsets(data: bytes, size: int, entries: int, key_length: int) -> NDArray[np.int64]:
+def entry_offsets(
+    data: bytes, size: int, entries: int, key_length: int, *, sizes: bool = False
+) -> NDArray[np.int64]:
     """Return where each entry of an unpacked basket begins, and where the last one ends: int64 ``[entries + 1]``.
 
     Parameters
@@ -60,7 +79,7 @@ def entry_offsets(data: bytes, size: int, entries: int, key_length: int) -> NDAr
         The unpacked basket: entries, and behind them where each begins, unless all are of one size.
     size
         The bytes of the entries.
-    entries, key_length
+    entries, key_length, sizes
         As its key says; offsets count from the key's start.
 
     Raises
@@ -76,7 +95,8 @@ def entry_offsets(data: bytes, size: int, entries: int, key_length: int) -> NDAr
     if count != entries + 1 or count * 4 > len(data) - size - 4:
         raise ValueError(f"it has {count} entry offsets for {entries} entries")
     offsets = np.empty(entries + 1, np.int64)
-    offsets[:-1] = from_sizes(np.frombuffer(data, ">i4", entries, size + 4), key_length)
+    listed = np.frombuffer(data, ">i4", entries, size + 4)
+    offsets[:-1] = from_sizes(listed, key_length) if sizes else listed
     offsets[-1] = size + key_length
     if offsets[0] < key_length or (offsets[1:] < offsets[:-1]).any():
         raise ValueError("its entry offsets are out of order")
@@ -84,15 +104,10 @@ def entry_offsets(data: bytes, size: int, entries: int, key_length: int) -> NDAr
     return offsets
 
 
-def from_sizes(listed: NDArray[Any], key_length: int) -> NDArray[Any]:
-    """Return where entries begin, from the list that a basket has of them.
-
-    It may list how far each lies behind the one before instead, beginning with 0 (ROOT's ``kGenerateOffsetMap``, where
-    nothing else says how long entries are).
-    """
-    if not len(listed) or listed[0] != 0:
-        return listed
-    return key_length + np.cumsum(listed, dtype=np.int64)
+def from_sizes(listed: NDArray[Any], key_length: int) -> NDArray[np.int64]:
+    """Return where entries begin, from how far each lies behind the one before; what is listed first means nothing."""
+    begins = np.cumsum(listed, dtype=np.int64)
+    return begins + (key_length - begins[:1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Walk:
 
     def pointer(self, at: int, limit: int, parent: Node) -> int:
         """Walk over a pointer and, if it stands here, the object; return where it ends."""
-        word = self.u32(at)
+        (word,) = _U32(self.data, at)
         if not word:
             return at + 4
         if word == _NEW_CLASS or not word & BYTE_COUNT:
@@ -173,7 +173,7 @@ class Walk:
         return name, at + 4
 
     def _versioned(self, class_name: str, at: int, limit: int, node: Node) -> int:
-        word = self.u32(at)
+        (word,) = _U32(self.data, at)
         if not word & BYTE_COUNT:
             raise UnsupportedContent(f"a {class_name} has no byte count", where=self.where)
         end = at + 4 + (word & ~BYTE_COUNT)
@@ -205,6 +205,8 @@ class Walk:
         at += 8 if class_name == "TObjArray" else 4
         if not 0 <= count <= end - at:
             raise CorruptFile(f"a list says that it has {count} items", where=self.where)
+        if class_name == "TObjArray" and self.data.count(0, at, end) == end - at == 4 * count:
+            return end  # pointers to nothing, as a branch has one for each basket on file
         for _ in range(count * OF_POINTERS.get(class_name, 1)):
             at = self.pointer(at, end, node)
             if class_name in LISTS:

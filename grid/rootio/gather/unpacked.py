@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from grid.rootio.format.baskets import from_sizes, parse_head
+from grid.rootio.format.baskets import BasketHead, from_sizes, parse_head
 from grid.rootio.format.keys import BIG, parse_key
 from grid.rootio.format.unpack import unpack
 from grid.rootio.merging import CantCopy
@@ -169,7 +169,7 @@ def read_basket(image: Image, seek: int, nbytes: int, entries: int, what: str) -
         raise CantCopy
     data = unpack(raw[key.length :], key.object_bytes, where)
     (room,) = struct.unpack_from(">i", raw, names_end + _WIDTH_AT)
-    found = _entries(data, head.last, key.length, room, entries, f"the basket at {seek}", where)
+    found = _entries(data, head, key.length, room, f"the basket at {seek}", where)
     return Raw(bytes(raw[: key.length]), raw[key.length :], key.object_bytes, entries, key.big), found
 
 
@@ -177,13 +177,12 @@ def inside(one: Embedded, where: str) -> Entries:
     """Return the entries of a basket that lies inside its tree; raises as :func:`read_basket`."""
     (room,) = struct.unpack_from(">i", one.sizes, _WIDTH_AT)
     length = one.key.length
-    return _entries(one.payload, one.data + length, length, room, one.entries, "a basket inside it", where)
+    head = BasketHead(one.entries, one.data + length, length, one.as_sizes)
+    return _entries(one.payload, head, length, room, "a basket inside it", where)
 
 
-def _entries(
-    data: bytes, last: int, key_length: int, room: int, entries: int, which: str, where: str
-) -> Entries:
-    border = last - key_length
+def _entries(data: bytes, head: BasketHead, key_length: int, room: int, which: str, where: str) -> Entries:
+    border, entries = head.last - key_length, head.entries
     if not 0 <= border <= len(data):
         raise CorruptFile(f"{which} ends outside of itself", where=where)
     values = np.frombuffer(data, np.uint8, border)
@@ -194,7 +193,9 @@ def _entries(
         return Entries(entries, values, room if border else 0)
     words = np.frombuffer(data, ">i4", (len(data) - border) // 4, border)
     offsets, rest = _listed(words, entries, which, where)
-    edges = np.append(from_sizes(offsets, key_length) - key_length, border)
+    if head.sizes:
+        offsets = from_sizes(offsets, key_length)
+    edges = np.append(offsets - key_length, border)
     if edges[0] != 0 or (np.diff(edges) < 0).any():
         raise CorruptFile(f"{which} has entry offsets that contradict its size", where=where)
     if len(rest) > 1:

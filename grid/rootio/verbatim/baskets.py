@@ -29,17 +29,14 @@ _EMPTY: Final = 4 + 2 + 10 + 1 + 8
 _NEW_CLASS: Final = 0xFFFFFFFF
 #: How an embedded basket says what follows: nothing, offsets or none, displacements, and the data.
 _WITH_DATA, _FIXED, _DISPLACED, _GENERATED = 10, 2, 40, 80
-#: Where a basket says behind its names how much room it has for offsets; negative, if a byte of features follows, a bit
-#: of which says that offsets are left out, or told as sizes.
-_ROOM_AT: Final = 6
-_NEGATIVE, _SIZES = 0x80, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A basket inside a tree: ``payload`` is what it would have on file behind its key, ``data`` bytes of it data.
 
-    ``sizes`` are the fields that a basket adds to its key, as it would have them on file.
+    ``sizes`` are the fields that a basket adds to its key, as it would have them on file; ``as_sizes`` says whether its
+    entry offsets are told as sizes.
     """
 
     branch: int
@@ -49,6 +46,7 @@ class Embedded:
     data: int
     key: Key
     sizes: bytes
+    as_sizes: bool
 
 
 @dataclass(slots=True)
@@ -217,7 +215,7 @@ def _embedded(data: bytes, branch: int, first: int) -> Embedded:
     arrays = b""
     if not generated and flag and flag % 10 != _FIXED and head.entries:
         offsets, at = _ints(data, at, head.entries)
-        if data[names_end + _ROOM_AT] & _NEGATIVE and data[names_end + _ROOM_AT + 4] & _SIZES:
+        if head.sizes:
             offsets = _to_sizes(offsets)
         arrays = struct.pack(">i", head.entries + 1) + offsets + bytes(4)
         if flag > _DISPLACED:
@@ -228,7 +226,7 @@ def _embedded(data: bytes, branch: int, first: int) -> Embedded:
         raise ValueError("its data are not there")
     content = body[key.length :]
     sizes = data[names_end : head.end - 1] + bytes((_GENERATED * generated,))
-    return Embedded(branch, first, head.entries, content + arrays, len(content), key, sizes)
+    return Embedded(branch, first, head.entries, content + arrays, len(content), key, sizes, head.sizes)
 
 
 def _to_sizes(offsets: bytes) -> bytes:

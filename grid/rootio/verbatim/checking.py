@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from xxhash import xxh64_intdigest
 
+from grid.rootio.format.baskets import AS_SIZES
 from grid.rootio.format.keys import parse_text
 from grid.rootio.format.objects import text
 from grid.rootio.verbatim.proving import Inside, Offsets
@@ -65,6 +66,8 @@ _LETTERS: Final = np.array(
     [int.from_bytes(letters, "big") for letters in (b"ZL", b"L4", b"ZS", b"XZ", b"CS")]
 )
 _NARROW: Final = (1 << 31) - 1
+#: Names up to this length are compared all at once.
+_COMPARED: Final = 128
 _LZ4: Final = int.from_bytes(b"L4", "big")
 #: The upper 16 bits of a directory's position are an offset into the process ids.
 _PLACE: Final = (1 << 48) - 1
@@ -113,6 +116,11 @@ class Checker:
         self.image, self.job, self.target, self.prover, self.sealed = image, job, target, prover, sealed
         self._names = list(job.names)
         self._lengths = np.array([len(names) for names in job.names], np.int64)
+        width = min(_COMPARED, max((len(names) for names in job.names), default=0))
+        padded = b"".join(names[:width].ljust(width, b"\0") for names in job.names)
+        #: The names again, ``[kinds, width]``, and which bytes of that are theirs.
+        self._table = np.frombuffer(padded, np.uint8).reshape(len(job.names), width)
+        self._theirs = np.arange(width) < self._lengths[:, None]
         #: The kinds of baskets that are called otherwise than their branch and tree.
         self.renamed: set[int] = set()
         self._lock = threading.Lock()
@@ -169,7 +177,9 @@ class Checker:
         job = self.job
         kinds = job.kinds[numbers]
         names_at = at + layout.itemsize
-        self._same_names(buffer, numbers, names_at, kinds)
+        odd = self._odd_names(data, names_at, kinds)
+        if len(odd):
+            self._same_names(buffer, numbers[odd], names_at[odd], kinds[odd])
         tail_at = names_at + self._lengths[kinds]
         self._refuse(
             at + job.nbytes[numbers] < tail_at + _TAIL.itemsize + 1 + _END.itemsize, numbers, "is too short"
@@ -194,7 +204,8 @@ class Checker:
         covered = self._blocks(buffer, data, numbers, begins, ends, unpacked)
         if self.prover is not None:
             which = self.prover.wants(kinds)
-            columns = (numbers, begins, ends, unpacked, last - length, length)
+            sizes = (extra != 0) & (data[tail_at + _TAIL.itemsize] & AS_SIZES != 0)
+            columns = (numbers, begins, ends, unpacked, last - length, length, sizes)
             covered += self._look_inside(self.prover, buffer, *(column[which] for column in columns))
         if self.target is not None:
             self._move(data, numbers, at, layout, job.homes[kinds] | (parents & ~_PLACE))
@@ -210,10 +221,12 @@ class Checker:
         sizes: NDArray[np.int64],
         data: NDArray[np.int64],
         lengths: NDArray[np.int64],
+        as_sizes: NDArray[np.bool_],
     ) -> int:
         """Unpack baskets; return how many of their bytes are under checksums that only then can be tested."""
         job = self.job
-        described = (job.kinds[numbers], job.firsts[numbers], job.entries[numbers], sizes, data, lengths)
+        said = (job.kinds[numbers], job.firsts[numbers], job.entries[numbers])
+        described = (*said, sizes, data, lengths, as_sizes)
         rows = zip(*(column.tolist() for column in (begins, ends, *described)), strict=True)
         covered, offsets = 0, Offsets()
         for number, (begin, end, *inside) in zip(numbers.tolist(), rows, strict=True):
@@ -229,6 +242,18 @@ class Checker:
     def _check_offsets(self, offsets: Offsets) -> None:
         if (number := offsets.unsound()) is not None:
             raise self._error(CorruptFile, number, "is unsound: its entry offsets are out of order")
+
+    def _odd_names(
+        self, data: NDArray[np.uint8], at: NDArray[np.int64], kinds: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return which keys have other names than their branch and tree, or may have: too long to be compared here."""
+        width = self._table.shape[1]
+        fit = (at + width <= len(data)) & (self._lengths[kinds] <= width)
+        rows = np.flatnonzero(fit)
+        if len(rows):
+            found = _windows(data, width)[at[rows]]
+            fit[rows] = ~((found != self._table[kinds[rows]]) & self._theirs[kinds[rows]]).any(axis=1)
+        return np.flatnonzero(~fit)
 
     def _same_names(
         self,
@@ -354,14 +379,19 @@ class Checker:
         )
 
 
+def _windows(data: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Return the `width` bytes from every place on, ``[len(data) - width + 1, width]``; shares them."""
+    return np.ndarray((len(data) - width + 1, width), np.uint8, data.data, strides=(1, 1))
+
+
 def _gather(data: NDArray[np.uint8], at: NDArray[np.int64], layout: np.dtype[Any]) -> NDArray[Any]:
     """Return what stands at some places."""
-    taken: NDArray[Any] = data[at[:, None] + np.arange(layout.itemsize)]
-    return np.ascontiguousarray(taken).view(layout).reshape(-1)
+    answer: NDArray[Any] = _windows(data, layout.itemsize)[at].view(layout).reshape(-1)
+    return answer
 
 
 def _scatter(
     data: NDArray[np.uint8], at: NDArray[np.int64], values: NDArray[np.int64], layout: np.dtype[Any]
 ) -> None:
     """Put values at some places."""
-    data[at[:, None] + np.arange(layout.itemsize)] = values.astype(layout).view(np.uint8).reshape(len(at), -1)
+    _windows(data, layout.itemsize)[at] = values.astype(layout).view(np.uint8).reshape(len(at), -1)

@@ -268,7 +268,8 @@ class Copier:
         """Put a basket that lay inside its tree on file; return where, and its size."""
         if prover is not None:
             size, kind = len(one.payload), base + one.branch
-            prover.entries(Inside(kind, one.first, one.entries, size, one.data, one.key.length), one.payload)
+            inside = Inside(kind, one.first, one.entries, size, one.data, one.key.length, one.as_sizes)
+            prover.entries(inside, one.payload)
         word = int(part.baskets.numbers["fCompress"][one.branch])
         compression = Compression.of_word(source.skeleton.header.compression if word < 0 else word)
         out = self._sink.out

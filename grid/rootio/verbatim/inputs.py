@@ -40,10 +40,11 @@ class Input:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._opened = ExitStack()
-        self.image = self._opened.enter_context(Image(path))
-        self.skeleton = read_skeleton(self.image)
-        newest = self.skeleton.newest()
+        with ExitStack() as stack:
+            self.image = stack.enter_context(Image(path))
+            self.skeleton = read_skeleton(self.image)
+            newest = self.skeleton.newest()
+            self._opened = stack.pop_all()
         self.trees = {name: entry for name, entry in newest.items() if entry.class_name in _TREES}
         self.ntuples = {name: entry for name, entry in newest.items() if entry.class_name in _NTUPLES}
         #: What is neither tree nor directory nor our own record: path and class.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -60,13 +60,14 @@ class _Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """An input that is understood: its RNTuples by path, the lists of their pages, and all pages."""
+    """An input that is understood: its RNTuples by path, lists of pages and all pages, and what is which column."""
 
     source: Input
     found: list[tuple[str, NTuple]]
     lists: list[list[PageList]]
     pages: Pages
     prover: PageProver | None
+    mappings: list[NDArray[np.int64]] = field(default_factory=list)
 
 
 class NTupleCopier:
@@ -122,16 +123,18 @@ class NTupleCopier:
         ------
         CorruptFile
             If an RNTuple contradicts itself.
+        SchemaMismatch
+            If the fields of an RNTuple differ from those of the first input.
         UnsupportedContent
             If it holds what can't be copied.
         """
         found = [(path, self._read(source, path)) for path in paths]
-        for path, one in found:
-            self._find(path, one, source)
+        # before anything is believed of its pages
+        mappings = [self._find(path, one, source).schema.match(one) for path, one in found]
         prepared = self._pages(source, found, everything=self._proven)
         for (_, one), mine in zip(found, prepared.lists, strict=True):
             _refuse_unknown(one, mine)
-        return prepared
+        return replace(prepared, mappings=mappings)
 
     def add(self, prepared: _Prepared, progress: Callable[[int], None] | None = None) -> Added:
         """Append RNTuples of an input, all of which is read.
@@ -140,15 +143,10 @@ class NTupleCopier:
         ------
         CorruptFile
             If a page is not what the RNTuple says.
-        SchemaMismatch
-            If the fields of an RNTuple differ from those of the first input.
-        UnsupportedContent
-            If it holds what can't be copied.
         """
         source, found, lists = prepared.source, prepared.found, prepared.lists
         pages, prover = prepared.pages, prepared.prover
         merged = [self._merged[path] for path, _ in found]
-        mappings = [into.schema.match(one) for into, (_, one) in zip(merged, found, strict=True)]
         for info in source.streamers.classes:
             self._classes.setdefault(info.key, info)
         for rule in source.streamers.rules:
@@ -171,7 +169,7 @@ class NTupleCopier:
         if prover is not None:
             prover.check()
         self.covered += copied.covered
-        for into, mapping, (_, one), mine in zip(merged, mappings, found, lists, strict=True):
+        for into, mapping, (_, one), mine in zip(merged, prepared.mappings, found, lists, strict=True):
             self.covered += one.covered + sum(group.size for group in one.footer.groups)
             marks = []
             for part in mine:

@@ -21,6 +21,8 @@ __all__ = ["Inside", "Offsets", "Prover"]
 
 #: The largest basket of which more is looked at than its checksums.
 _LARGEST: Final = 1 << 28
+#: The farthest that an entry offset can say.
+_FARTHEST: Final = (1 << 31) - 1
 #: Entry offsets are looked at so many bytes at a time.
 _TOGETHER: Final = 1 << 20
 #: Two independent hashes of each event, where nothing else tells them apart.
@@ -38,6 +40,8 @@ class Inside(NamedTuple):
         Which entries it holds.
     key_length
         What its offsets count from is this far before the data.
+    sizes
+        Whether it has sizes of entries instead of offsets.
     """
 
     kind: int
@@ -46,6 +50,7 @@ class Inside(NamedTuple):
     size: int
     data: int
     key_length: int
+    sizes: bool
 
 
 class Offsets:
@@ -73,8 +78,9 @@ class Offsets:
             raise CorruptFile(f"it has {count} entry offsets for {entries} entries")
         if entries:
             listed = data[size + 4 : size + 4 + 4 * entries]
-            if not any(listed[:4]):
-                listed = from_sizes(np.frombuffer(listed, ">i4"), inside.key_length).astype(">i4").tobytes()
+            if inside.sizes:
+                begins = from_sizes(np.frombuffer(listed, ">i4"), inside.key_length)
+                listed = np.minimum(begins, _FARTHEST).astype(">i4").tobytes()
             self._parts.append(listed)
             self._said.append((number, entries, inside.key_length, inside.key_length + size))
             self._bytes += 4 * entries
@@ -185,7 +191,7 @@ class Prover:
         if inside.data == inside.size and not self._salts:
             return
         try:
-            offsets = entry_offsets(data, inside.data, inside.entries, inside.key_length)
+            offsets = entry_offsets(data, inside.data, inside.entries, inside.key_length, sizes=inside.sizes)
         except ValueError as error:
             raise CorruptFile(str(error)) from error
         if self._salts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from grid.rootio.checksums import Checksums
 from kernels.adler import combine, hex8
@@ -29,6 +29,9 @@ class Stretch(Protocol):
     def end(self) -> int:
         """Where it ends."""
 
+
+#: The largest buffer that is kept: a basket alone may need a larger one.
+_KEPT: Final = 32 << 20
 
 S = TypeVar("S", bound=Stretch)
 R = TypeVar("R")
@@ -82,7 +85,8 @@ class Passage:
             view = memoryview(buffer)[:size]
             weak = adler32(view)
             answer = work(stretch, view)
-            self._buffers.append(buffer)
+            if len(buffer) <= _KEPT:
+                self._buffers.append(buffer)
             return weak, answer
 
         def collect() -> None:

@@ -77,8 +77,9 @@ _LIMITS: Final = ("fMinimum", "fMaximum")
 #: Where a TObject has its bits, and how they are stored.
 _BITS_AT: Final = 6
 _BITS: Final = struct.Struct(">I")
-#: Bits of a branch by which it is of another kind: kBranchObject and kBranchAny. The others say what was done with it.
-_KIND_OF_BRANCH: Final = 1 << 12 | 1 << 17
+#: Bits of a branch by which it is of another kind, or stored in another way: TObject's kIsReferenced, TBranch's
+#: kIsClone, kBranchObject and kBranchAny. The others say what was done with it in memory.
+_KIND_OF_BRANCH: Final = 1 << 4 | 1 << 11 | 1 << 12 | 1 << 17
 
 
 @contextmanager

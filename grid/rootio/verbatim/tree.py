@@ -11,6 +11,8 @@ from grid.rootio.format.objects import text, tobject, versioned
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from grid.rootio.verbatim.baskets import Baskets
@@ -98,13 +100,10 @@ class MergedTree:
     def body(self, key_length: int) -> bytes:
         """Return the tree's bytes for a key of this length."""
         contents: dict[Slot, bytes] = {}
-        owner, *columns = self.lie()
-        lie = np.stack(columns)
-        edges = np.searchsorted(owner, np.arange(len(self.template.branches) + 1)).tolist()
         said = {name: column.tolist() for name, column in self._branches.items()}
-        for index, branch in enumerate(self.template.branches):
+        for index, (branch, baskets) in enumerate(zip(self.template.branches, self._laid_out(), strict=True)):
             numbers = {name: column[index] for name, column in said.items()}
-            self._branch(branch, numbers, lie[:, edges[index] : edges[index + 1]], contents)
+            self._branch(branch, numbers, baskets, contents)
         for group, values in zip(self.template.limits, self._limits, strict=True):
             for slot, value in zip(group.slots, values, strict=True):
                 contents[slot] = value.tobytes()
@@ -168,27 +167,44 @@ class MergedTree:
                 choose = np.minimum if name == "fMinimum" else np.maximum
                 mine[name] = choose(mine[name], other[name])
 
+    def _laid_out(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield for each branch how many baskets it has, room for how many, and its arrays of them."""
+        branches = self.template.branches
+        owner, nbytes, firsts, seeks = self.lie()
+        counts = np.bincount(owner, minlength=len(branches))
+        rooms = np.maximum(_ROOM, counts + 1)
+        begins = np.cumsum(rooms) - rooms
+        places = begins[owner] + np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        columns = np.zeros((3, int(rooms.sum())), np.int64)
+        columns[:, places] = nbytes, firsts, seeks
+        having = counts > 0
+        columns[1, (begins + counts)[having]] = self._branches["fEntries"][having]
+        widths = {width for branch in branches for width in branch.baskets.widths}
+        stored = {width: [column.astype(f">i{width}").tobytes() for column in columns] for width in widths}
+        for branch, count, room, begin in zip(
+            branches, counts.tolist(), rooms.tolist(), begins.tolist(), strict=True
+        ):
+            arrays = b"".join(
+                b"\x01" + stored[width][which][begin * width : (begin + room) * width]
+                for which, width in enumerate(branch.baskets.widths)
+            )
+            yield count, room, arrays
+
     def _branch(
         self,
         branch: BranchSlots,
         values: dict[str, Any],
-        lie: NDArray[np.int64],
+        baskets: tuple[int, int, bytes],
         contents: dict[Slot, bytes],
     ) -> None:
-        nbytes, firsts, seeks = lie
-        room = max(_ROOM, len(seeks) + 1)
-        entries = int(values["fEntries"])
-        values.update(fWriteBasket=len(seeks), fEntryNumber=entries, fMaxBaskets=room)
+        count, room, arrays = baskets
+        values.update(fWriteBasket=count, fEntryNumber=int(values["fEntries"]), fMaxBaskets=room)
         for slot in branch.numbers:
             contents[slot] = _packed(slot, values)
         # a pointer to nothing for each basket on file, and for the one that would be filled next, as ROOT has it
-        pointers = struct.pack(">ii", len(seeks) + 1, 0) + bytes(4 * (len(seeks) + 1))
+        pointers = struct.pack(">ii", count + 1, 0) + bytes(4 * (count + 1))
         contents[branch.embedded] = versioned(3, _NO_BASKETS + pointers)
-        edges = np.append(firsts, entries if len(firsts) else 0)
-        contents[branch.baskets] = b"".join(
-            b"\x01" + _array(array, room, width)
-            for array, width in zip((nbytes, edges, seeks), branch.baskets.widths, strict=True)
-        )
+        contents[branch.baskets] = arrays
 
     def _whole(self, contents: dict[Slot, bytes]) -> None:
         packed = self._branches["fZipBytes"].sum().item()
@@ -220,7 +236,3 @@ def in_order(baskets: NDArray[np.int64]) -> NDArray[np.int64]:
 def _packed(slot: Slot, values: dict[str, Any]) -> bytes:
     assert slot.layout is not None
     return slot.layout.pack(*(values[name] for name in slot.names))
-
-
-def _array(values: NDArray[np.int64], room: int, width: int) -> bytes:
-    return values.astype(f">i{width}").tobytes() + bytes(width * (room - len(values)))

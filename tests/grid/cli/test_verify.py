@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,6 +43,15 @@ def test_for_people(paths: list[Path]) -> None:
     assert out.startswith(f"ok  {paths[0]}: ")
     assert "Events: TTree, 400 entries" in out
     assert "adler32" in out
+
+
+def test_the_answer_goes_to_a_file_while_a_bar_is_drawn_on_the_terminal(paths: list[Path]) -> None:
+    terminal, shown = pty.openpty()
+    command = [sys.executable, "-m", "grid.cli.main", "verify", str(paths[0])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=shown, check=True, timeout=60)
+    os.close(shown)
+    os.close(terminal)
+    assert done.stdout.startswith(f"ok  {paths[0]}: ".encode())
 
 
 @pytest.mark.parametrize("depth", ["copied", "sealed"])

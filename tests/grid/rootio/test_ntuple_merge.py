@@ -151,6 +151,22 @@ def test_fields_that_differ_are_all_named(of_root: Path, tmp_path: Path) -> None
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("depth", ["sealed", "proven"])
+@pytest.mark.parametrize("event", [None, 0.5])
+def test_an_input_whose_events_have_another_identity_is_refused(
+    tmp_path: Path, depth: str, event: float | None
+) -> None:
+    numbers = np.arange(20)
+    fields = {"run": numbers, "luminosityBlock": numbers, "event": numbers}
+    others = {**fields, "event": numbers * event} if event else {"run": numbers, "luminosityBlock": numbers}
+    for name, columns in (("a", fields), ("b", others)):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            file.mkrntuple("Events", columns)
+    with pytest.raises(SchemaMismatch, match="event is"):
+        merged([tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root", depth)
+    assert not (tmp_path / "out.root").exists()
+
+
 @pytest.mark.judge
 @needs_root
 def test_fields_that_were_added_late_are_told(of_root: Path, tmp_path: Path) -> None:

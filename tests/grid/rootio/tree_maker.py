@@ -17,6 +17,7 @@ KINDS = r"""
 #include <TFile.h>
 #include <TFileMerger.h>
 #include <TLorentzVector.h>
+#include <TObjArray.h>
 #include <TTree.h>
 #include <TVector3.h>
 #include <memory>
@@ -128,6 +129,25 @@ struct Clones : Kind {
       return true; }
 };
 
+// Each names its class, or where that was named before in the same entry.
+struct Pointers : Kind {
+   TObjArray *value = new TObjArray;
+   static int many(unsigned i) { return mix(i, 15) % 4; }
+   void branch(TTree &t, int basket, int) override { t.Branch(name.c_str(), &value, basket, 0); }
+   void attach(TTree &t) override { t.SetBranchAddress(name.c_str(), &value); }
+   void fill(unsigned i) override {
+      value->Clear();
+      for (int k = 0; k < many(i); k++) {
+         auto one = new TVector3; make(*one, i + k); value->Add(one);
+         auto two = new TLorentzVector; make(*two, i + k); value->Add(two); } }
+   bool same(unsigned i) override {
+      if (value->GetEntries() != 2 * many(i)) return false;
+      for (int k = 0; k < many(i); k++) {
+         TVector3 one; make(one, i + k); TLorentzVector two; make(two, i + k);
+         if (*(TVector3 *)value->At(2 * k) != one || *(TLorentzVector *)value->At(2 * k + 1) != two) return false; }
+      return true; }
+};
+
 Kind *kind_of(const std::string &what) {
    const char letter = what.back();
    const std::string shape = what.substr(0, what.size() - 2);
@@ -138,6 +158,7 @@ Kind *kind_of(const std::string &what) {
    if (what == "leaves") return new Leaves;
    if (what == "letters") return new Letters;
    if (what == "clones") return new Clones;
+   if (what == "pointers") return new Pointers;
 #define OBJECT(n, ...) if (what == n) return new Object<__VA_ARGS__>;
    OBJECT("string", std::string) OBJECT("ints", std::vector<int>) OBJECT("floats", std::vector<float>)
    OBJECT("bits of flags", std::vector<bool>) OBJECT("shorts", std::vector<unsigned short>)
@@ -224,6 +245,7 @@ OBJECTS = (
     "lorentz",
     "bits",
     "clones",
+    "pointers",
 )
 
 

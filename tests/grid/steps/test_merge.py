@@ -16,6 +16,8 @@ from tests.grid.house import changed, flip, identities, record
 from tests.grid.steps.faults import FAULTS, faulty
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.grid.steps.bench import Bench, Task
 
 
@@ -98,12 +100,25 @@ def test_a_fault_in_the_rows_of_other_trees_is_refused(
     assert outputs(task) == []
 
 
-def test_an_input_that_changed_since_it_was_written(merging: tuple[Bench, Task]) -> None:
+def _behead(data: bytearray) -> None:
+    data[:4] = b"text"
+
+
+def _cut(data: bytearray) -> None:
+    del data[len(data) // 2 :]
+
+
+@pytest.mark.parametrize("damage", [flip, _behead, _cut])
+def test_an_input_that_changed_since_it_was_written(
+    merging: tuple[Bench, Task], damage: Callable[[bytearray], None]
+) -> None:
     _, task = merging
     victim = sources(task)[1]
     victim.chmod(0o644)
-    with changed(victim, flip), pytest.raises(CorruptFile, match=victim.name):
+    with changed(victim, damage), pytest.raises(CorruptFile, match="the catalog has") as caught:
         task.run()
+    # the address by which the catalog knows it, so that it can be put aside
+    assert caught.value.where == task.spec["inputs"][1]["urls"][0]
     assert outputs(task) == []
 
 
