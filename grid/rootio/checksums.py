@@ -98,7 +98,7 @@ def checksums_of(paths: Sequence[Path], known: Sequence[Mapping[str, Any]] = ())
         As :func:`compare` and :func:`checksum_file`.
     """
     found = [checksum_file(path) for path in paths]
-    for path, one, said in zip(paths, found, known or [None] * len(paths), strict=True):
-        if said is not None:
+    if known:
+        for path, one, said in zip(paths, found, known, strict=True):
             compare(one, said, where=str(path))
     return found

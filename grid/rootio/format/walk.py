@@ -137,7 +137,7 @@ class Walk:
 
     def pointer(self, at: int, limit: int, parent: Node) -> int:
         """Walk over a pointer and, if it stands here, the object; return where it ends."""
-        (word,) = _U32(self.data, at)
+        word: int = _U32(self.data, at)[0]
         if not word:
             return at + 4
         if word == _NEW_CLASS or not word & BYTE_COUNT:
@@ -173,7 +173,7 @@ class Walk:
         return name, at + 4
 
     def _versioned(self, class_name: str, at: int, limit: int, node: Node) -> int:
-        (word,) = _U32(self.data, at)
+        word: int = _U32(self.data, at)[0]
         if not word & BYTE_COUNT:
             raise UnsupportedContent(f"a {class_name} has no byte count", where=self.where)
         end = at + 4 + (word & ~BYTE_COUNT)

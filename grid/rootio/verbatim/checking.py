@@ -204,7 +204,7 @@ class Checker:
         covered = self._blocks(buffer, data, numbers, begins, ends, unpacked)
         if self.prover is not None:
             which = self.prover.wants(kinds)
-            sizes = (extra != 0) & (data[tail_at + _TAIL.itemsize] & AS_SIZES != 0)
+            sizes = extra * (data[tail_at + _TAIL.itemsize] & AS_SIZES)
             columns = (numbers, begins, ends, unpacked, last - length, length, sizes)
             covered += self._look_inside(self.prover, buffer, *(column[which] for column in columns))
         if self.target is not None:
@@ -221,7 +221,7 @@ class Checker:
         sizes: NDArray[np.int64],
         data: NDArray[np.int64],
         lengths: NDArray[np.int64],
-        as_sizes: NDArray[np.bool_],
+        as_sizes: NDArray[np.int64],
     ) -> int:
         """Unpack baskets; return how many of their bytes are under checksums that only then can be tested."""
         job = self.job
