@@ -204,7 +204,7 @@ def _entry_edges(
     if basket.byte_offsets is not None:
         edges = np.asarray(basket.byte_offsets, dtype=np.int64)
         key_length = int(basket.member("fKeylen"))
-        if edges[0] == -key_length:  # uproot has taken sizes for offsets
+        if (edges[:1] == -key_length).any():  # uproot has taken sizes for offsets
             edges = np.append(from_sizes(edges[:-1] + key_length, 0), edges[-1])
     elif size and width and (counts := _counts(branch, entries)) is not None:
         edges = np.concatenate([[0], np.cumsum(counts * width)])
