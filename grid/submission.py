@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.steps.conditions import read_conditions
 from grid.steps.program import Command
 from grid.steps.recipe import Recipe, canonical

@@ -116,7 +116,7 @@ def test_asking_for_help_imports_nothing_heavy(words: str) -> None:
         "awkward",
         "dask",
         "distributed",
-        "fastapi",
+        "starlette",
         "numba",
         "numpy",
         "pydantic",

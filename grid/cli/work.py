@@ -54,7 +54,7 @@ def declare(
     quiet: bool,
 ) -> None:
     """Make files known as a dataset: each is verified, checksummed and fingerprinted on the farm."""
-    from grid.rootio.events import DEFAULT_IDENTITY
+    from grid.rootio.known_branches import DEFAULT_IDENTITY
     from grid.submission import named_files
     from sitecfg.names import Name
 

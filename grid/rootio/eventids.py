@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.duplicates import Finder
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import events_occur_twice, not_looked_at
 from grid.rootio.sections import check_countable, sections_of
 from kernels import fingerprint

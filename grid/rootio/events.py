@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grid.rootio.columns import Branch, Column
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from kernels import fingerprint
 from sitecfg.errors import MissingIdentity, SchemaMismatch, UnsupportedContent
 from sitecfg.names import near
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.source import Source, TreeInfo
 
-__all__ = ["DEFAULT_IDENTITY", "ENTRY_BRANCHES", "Identity", "find_event_trees", "find_identity"]
-
-#: The branches that identify an event unless others are named; the first two are its run section.
-DEFAULT_IDENTITY = ("run", "luminosityBlock", "event")
+__all__ = ["ENTRY_BRANCHES", "Identity", "find_event_trees", "find_identity"]
 
 #: What ``identity="entry"`` adds to each event: the first word of its file's XXH3-128, and its entry number there.
 ENTRY_BRANCHES = (

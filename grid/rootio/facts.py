@@ -11,7 +11,8 @@ import numpy as np
 
 from grid.rootio.carry import Carried, unwritable
 from grid.rootio.checksums import Checksums, checksum_file
-from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
+from grid.rootio.events import find_event_trees, find_identity
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.reading import MEMORY_BYTES, EventReader
 from grid.rootio.sections import count_sections, listed
 from grid.rootio.source import open_source

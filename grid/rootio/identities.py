@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_identity
+from grid.rootio.events import ENTRY_BRANCHES, find_identity
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import identity_said
 from sitecfg.errors import MissingIdentity
 

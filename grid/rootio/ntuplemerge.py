@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grid.rootio.copymerge import CopyMerge
-from grid.rootio.events import DEFAULT_IDENTITY, ENTRY_BRANCHES, find_event_trees
+from grid.rootio.events import ENTRY_BRANCHES, find_event_trees
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import CantCopy, identity_said
 from grid.rootio.ntuple import read_ntuple
 from grid.rootio.source import open_source

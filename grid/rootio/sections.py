@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from kernels import unique
 from sitecfg.errors import UnsupportedContent
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grid.rootio.carry import Carried, carry
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.origins import Stretch, known_origins
 from grid.rootio.reading import tally_rows
 from grid.rootio.schema import same_branches

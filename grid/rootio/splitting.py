@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grid.rootio.carry import carry_others
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.objects.objects import Objects
 from grid.rootio.output import Output
 from grid.rootio.reading import MEMORY_BYTES

@@ -17,8 +17,9 @@ from grid.rootio.backfill import fill_all, unite
 from grid.rootio.carry import Carried, carry
 from grid.rootio.checksums import Checksums, checksums_of
 from grid.rootio.duplicates import Duplicates, Finder
-from grid.rootio.events import DEFAULT_IDENTITY, find_event_trees, find_identity
+from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.identities import choose_identity
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import (
     CantCopy,
     MergeInput,

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,6 @@ from hashlib import blake2b, sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import numpy as np
-
 from grid.trigger.menu import MENU_PREFIX, Menu, families, listed
 from grid.trigger.rules import check, pairs, refusal
 from sitecfg.errors import TriggerTableError
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Resolved", "TriggerTable", "diff"]
@@ -49,6 +48,8 @@ class Resolved:
 
     def stream_paths(self) -> dict[str, tuple[str, ...]]:
         """Return the paths that each stream takes."""
+        import numpy as np  # who only keeps tables needs none
+
         bits = np.unpackbits(self.masks.astype("<u8").view(np.uint8), axis=1, bitorder="little")
         return {
             stream: tuple(self.paths[i] for i in np.flatnonzero(row))
@@ -198,6 +199,8 @@ class TriggerTable:
             A glob of a stream or a prescale matches nothing in the menu (near names are listed), two globs
             prescale a path differently, or the menu names a path twice.
         """
+        import numpy as np
+
         known = Menu(menu, self.label)
         asked = [(f"streams.{stream}", glob) for stream, globs in self.streams.items() for glob in globs]
         asked += [("prescales", glob) for glob in self.prescales]

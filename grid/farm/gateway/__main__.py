@@ -38,7 +38,7 @@ def main(descriptor: int, parent: int, place: str) -> None:
             catalog,
             state["token"],
             site,
-            routers=assembly.routers(home),
+            routes=assembly.routes(home),
             daemons=assembly.daemons(site),
         )
         server(app).run(sockets=[socket.socket(fileno=descriptor)])

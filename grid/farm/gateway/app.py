@@ -6,11 +6,10 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 
 from grid.farm.gateway.bell import Bell
 from grid.farm.gateway.calls import calls
@@ -19,12 +18,14 @@ from grid.farm.gateway.guard import Guard
 from grid.farm.gateway.ledger import Ledger
 from grid.farm.gateway.reaper import Reaper
 from grid.farm.gateway.refusals import Refusals
+from grid.farm.gateway.routing import get
 from sitecfg.errors import GatewayError, GridError, LedgerError, NotFound, StaleLease, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from fastapi import APIRouter
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
 
     from catalog.engine import Catalog
     from grid.farm.gateway.daemons import Daemon
@@ -38,9 +39,9 @@ def create_app(
     token: str,
     site: Site,
     *,
-    routers: Sequence[APIRouter] = (),
+    routes: Sequence[BaseRoute] = (),
     daemons: Sequence[Daemon] = (),
-) -> FastAPI:
+) -> Starlette:
     """Return the gateway of a catalog.
 
     Handlers find ``request.app.state.ledger`` (a :class:`~grid.farm.gateway.ledger.Ledger`, for writing),
@@ -55,7 +56,7 @@ def create_app(
         What callers must show.
     site
         The settings.
-    routers
+    routes
         Further routes.
     daemons
         What looks after the catalog while the gateway runs; the reaper of leases is always there.
@@ -64,7 +65,7 @@ def create_app(
     ledger = Ledger(catalog, bell)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         longest = max(rule.longest_delay for rule in site.failure_rules().values())
         running = Daemons([Reaper(site.lease, longest), *daemons], catalog, bell)
         app.state.daemons = running
@@ -75,23 +76,17 @@ def create_app(
             running.close()
             ledger.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    async def health(_request: Request) -> dict[str, Any]:
+        return {"pid": os.getpid(), "site": site.name, "daemons": app.state.daemons.state()}
+
+    app = Starlette(lifespan=lifespan, routes=[*calls(), get("/health", health), *routes])
     app.state.catalog, app.state.ledger, app.state.bell, app.state.site = catalog, ledger, bell, site
     app.state.closing, app.state.refusals = False, refusals
-    app.router.routes.extend(calls())
-    for router in routers:
-        app.include_router(router)
     app.add_exception_handler(GridError, _refused)
-    app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(ValidationError, _malformed)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _unforeseen)
     app.add_middleware(Guard, token=token, body_limit=site.gateway.body_limit, refusals=refusals)
-
-    @app.get("/health")
-    async def health() -> dict[str, Any]:
-        return {"pid": os.getpid(), "site": site.name, "daemons": app.state.daemons.state()}
-
     return app
 
 
@@ -118,7 +113,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, (RequestValidationError, ValidationError))
+    assert isinstance(error, ValidationError)
     problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:20]]
     refused = UsageError("the request is malformed: " + "; ".join(problems), where=request.url.path)
     return _answer(request, 422, refused)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastapi import APIRouter
+    from starlette.routing import BaseRoute
 
     from grid.farm.gateway.daemons import Daemon
     from grid.farm.home import Home
     from sitecfg.models import Site
 
-__all__ = ["daemons", "routers"]
+__all__ = ["daemons", "routes"]
 
 
-def routers(home: Home) -> Sequence[APIRouter]:
+def routes(home: Home) -> Sequence[BaseRoute]:
     """Return the further routes of a home's gateway."""
     from grid.farm.gateway.desk import desk
 
-    return (desk(home),)
+    return desk(home)
 
 
 def daemons(site: Site) -> Sequence[Daemon]:

@@ -7,21 +7,16 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
 from catalog import status, work
 from grid.farm.gateway import requests
-from grid.farm.gateway.body import strictly
 from grid.farm.gateway.places import check_places
+from grid.farm.gateway.routing import post
 from sitecfg.points import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.routing import BaseRoute
 
     from catalog.engine import Transaction
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["calls"]
 
-B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
 
 #: A claim that nobody begins runs out soon: its dispatcher, or the reply to it, was lost. Seconds.
@@ -43,26 +37,15 @@ LOOK_EVERY_S = 0.5
 
 
 def calls() -> list[BaseRoute]:
-    """Return the routes ``/claim /begin /renew /commit /fail /release``.
-
-    They are what the farm's rate is made of, so their bodies are read and checked in one step, by hand.
-    """
+    """Return the routes ``/claim /begin /renew /commit /fail /release``."""
     return [
-        _route("/claim", requests.Claim, _claim),
-        _route("/begin", requests.Begin, _begin),
-        _route("/renew", requests.Renew, _renew),
-        _route("/commit", requests.Commit, _commit),
-        _route("/fail", requests.Fail, _fail),
-        _route("/release", requests.Release, _release),
+        post("/claim", requests.Claim, _claim),
+        post("/begin", requests.Begin, _begin),
+        post("/renew", requests.Renew, _renew),
+        post("/commit", requests.Commit, _commit),
+        post("/fail", requests.Fail, _fail),
+        post("/release", requests.Release, _release),
     ]
-
-
-def _route(path: str, body: type[B], call: Callable[[Request, B], Awaitable[dict[str, Any]]]) -> Route:
-    async def answer(request: Request) -> Response:
-        asked = body.model_validate(strictly(await request.body()))
-        return JSONResponse(await call(request, asked))
-
-    return Route(path, answer, methods=["POST"])
 
 
 async def _claim(request: Request, body: requests.Claim) -> dict[str, Any]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter
 
 from catalog import productions, triggers
 from grid.farm import reception
-from grid.farm.gateway.body import strictly
 from grid.farm.gateway.requests import Id  # noqa: TC001 -- pydantic reads annotations while it runs
+from grid.farm.gateway.routing import get, in_thread, post
 from grid.farm.operation import OPERATIONS
-from grid.rootio.events import DEFAULT_IDENTITY
+from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.steps.recipe import Recipe
 from grid.steps.usercode import store
 from grid.trigger import TriggerTable
@@ -22,7 +21,10 @@ from sitecfg.names import Name
 from sitecfg.points import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
 
     from catalog.engine import Transaction
     from grid.farm.home import Home
@@ -31,12 +33,16 @@ __all__ = ["desk"]
 
 #: The address of a file: with its scheme, and nothing in it that a line of text has not.
 Url = Annotated[str, Field(max_length=4000, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:/[^\x00-\x1f\x7f]+$")]
-Tag = Annotated[int, Path(ge=0, lt=1 << 31)]
+_TAG: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=0, lt=1 << 31)])
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class _Body(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Table(RootModel[dict[str, Any]]):
+    """A trigger table."""
 
 
 class NamedFile(_Body):
@@ -117,118 +123,109 @@ class DatasetState(_Body):
     state: Literal["open", "closed"]
 
 
-def desk(home: Home) -> APIRouter:
+def desk(home: Home) -> Sequence[BaseRoute]:
     """Return the routes; submitted scripts are stored in `home`."""
-    router = APIRouter(dependencies=[Depends(_strict)])
 
-    def write(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
-        what = request.url.path.strip("/")
-
-        def done(tx: Transaction) -> dict[str, Any]:
-            answer = work(tx)
-            reach(f"{what}.open")
-            return answer
-
-        answer: dict[str, Any] = request.app.state.ledger.run(done)
-        reach(f"{what}.durable")
-        return answer
-
-    def read(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
-        with request.app.state.catalog.read() as tx:
-            return work(tx)
-
-    @router.post("/triggers")
-    def import_table(request: Request, body: dict[str, Any]) -> dict[str, Any]:
-        table = TriggerTable.from_json(body)
-
-        def work(tx: Transaction) -> dict[str, Any]:
-            found = triggers.import_table(tx, table.name, table.tag, table.hash, table.to_json())
-            return {"table": str(found), "hash": found.hash, "state": found.state}
-
-        return write(request, work)
-
-    @router.get("/triggers/{name}/{tag}")
-    def show_table(request: Request, name: str, tag: Tag) -> dict[str, Any]:
-        return read(request, lambda tx: dict(triggers.table(tx, name, tag).document))
-
-    @router.post("/declare")
-    def declare(request: Request, body: Declare) -> dict[str, Any]:
-        named = [(one.name, one.url) for one in body.files]
-        return write(
-            request,
-            lambda tx: reception.declare(
-                tx, Name.parse(body.dataset), named, identity=body.identity, tree=body.tree
-            ),
-        )
-
-    @router.post("/submit")
     def submit(request: Request, body: Submit) -> dict[str, Any]:
         recipe = _recipe(body)
         _keep(home, recipe, body)
         named = [(one.name, one.url) for one in body.files]
-        return write(request, lambda tx: reception.submit(tx, body.name, body.scope, recipe, named))
+        return _write(request, lambda tx: reception.submit(tx, body.name, body.scope, recipe, named))
 
-    @router.post("/retry")
-    def retry(request: Request, body: Retry) -> dict[str, Any]:
-        return write(
-            request,
-            lambda tx: reception.retry(tx, production=body.production, file=body.file, job=body.job),
-        )
-
-    def operate(request: Request, name: str, body: BaseModel) -> dict[str, Any]:
-        return write(request, lambda tx: OPERATIONS[name](tx, **body.model_dump()))
-
-    @router.post("/pause")
-    def pause(request: Request, body: Pause) -> dict[str, Any]:
-        return operate(request, "pause", body)
-
-    @router.post("/resume")
-    def resume(request: Request, body: Resume) -> dict[str, Any]:
-        return operate(request, "resume", body)
-
-    @router.post("/priority")
-    def priority(request: Request, body: Priority) -> dict[str, Any]:
-        return operate(request, "priority", body)
-
-    @router.post("/cancel")
-    def cancel(request: Request, body: Cancel) -> dict[str, Any]:
-        return operate(request, "cancel", body)
-
-    @router.post("/invalidate")
-    def invalidate(request: Request, body: Invalidate) -> dict[str, Any]:
-        return operate(request, "invalidate", body)
-
-    @router.post("/dataset")
-    def dataset_state(request: Request, body: DatasetState) -> dict[str, Any]:
-        return operate(request, "dataset", body)
-
-    @router.get("/datasets/{name}")
-    def dataset(request: Request, name: str) -> dict[str, Any]:
-        return read(request, lambda tx: reception.dataset(tx, Name.parse(name)))
-
-    @router.get("/productions")
-    def all_productions(request: Request) -> dict[str, Any]:
-        return read(
-            request,
-            lambda tx: {
-                "productions": [reception.progress(tx, one.name) for one in productions.productions(tx)]
-            },
-        )
-
-    @router.get("/productions/{name}")
-    def progress(request: Request, name: str) -> dict[str, Any]:
-        return read(request, lambda tx: reception.progress(tx, name))
-
-    @router.get("/productions/{name}/report")
-    def report(request: Request, name: str) -> dict[str, Any]:
-        return read(request, lambda tx: reception.report(tx, name))
-
-    return router
+    return (
+        post("/triggers", Table, in_thread(_import_table)),
+        get("/triggers/{name}/{tag}", in_thread(_show_table)),
+        post("/declare", Declare, in_thread(_declare)),
+        post("/submit", Submit, in_thread(submit)),
+        post("/retry", Retry, in_thread(_retry)),
+        post("/pause", Pause, in_thread(_operate)),
+        post("/resume", Resume, in_thread(_operate)),
+        post("/priority", Priority, in_thread(_operate)),
+        post("/cancel", Cancel, in_thread(_operate)),
+        post("/invalidate", Invalidate, in_thread(_operate)),
+        post("/dataset", DatasetState, in_thread(_operate)),
+        get("/datasets/{name}", in_thread(_dataset)),
+        get("/productions", in_thread(_productions)),
+        get("/productions/{name}", in_thread(_progress)),
+        get("/productions/{name}/report", in_thread(_report)),
+    )
 
 
-async def _strict(request: Request) -> None:
-    if request.method == "POST":
-        strictly(await request.body())
+def _import_table(request: Request, body: Table) -> dict[str, Any]:
+    table = TriggerTable.from_json(body.root)
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        found = triggers.import_table(tx, table.name, table.tag, table.hash, table.to_json())
+        return {"table": str(found), "hash": found.hash, "state": found.state}
+
+    return _write(request, work)
+
+
+def _show_table(request: Request) -> dict[str, Any]:
+    name, tag = request.path_params["name"], _TAG.validate_python(request.path_params["tag"])
+    return _read(request, lambda tx: dict(triggers.table(tx, name, tag).document))
+
+
+def _declare(request: Request, body: Declare) -> dict[str, Any]:
+    named = [(one.name, one.url) for one in body.files]
+    return _write(
+        request,
+        lambda tx: reception.declare(
+            tx, Name.parse(body.dataset), named, identity=body.identity, tree=body.tree
+        ),
+    )
+
+
+def _retry(request: Request, body: Retry) -> dict[str, Any]:
+    return _write(
+        request,
+        lambda tx: reception.retry(tx, production=body.production, file=body.file, job=body.job),
+    )
+
+
+def _operate(request: Request, body: BaseModel) -> dict[str, Any]:
+    return _write(request, lambda tx: OPERATIONS[_call(request)](tx, **body.model_dump()))
+
+
+def _dataset(request: Request) -> dict[str, Any]:
+    return _read(request, lambda tx: reception.dataset(tx, Name.parse(request.path_params["name"])))
+
+
+def _productions(request: Request) -> dict[str, Any]:
+    return _read(
+        request,
+        lambda tx: {"productions": [reception.progress(tx, one.name) for one in productions.productions(tx)]},
+    )
+
+
+def _progress(request: Request) -> dict[str, Any]:
+    return _read(request, lambda tx: reception.progress(tx, request.path_params["name"]))
+
+
+def _report(request: Request) -> dict[str, Any]:
+    return _read(request, lambda tx: reception.report(tx, request.path_params["name"]))
+
+
+def _call(request: Request) -> str:
+    return request.url.path.strip("/")
+
+
+def _write(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
+    what = _call(request)
+
+    def done(tx: Transaction) -> dict[str, Any]:
+        answer = work(tx)
+        reach(f"{what}.open")
+        return answer
+
+    answer: dict[str, Any] = request.app.state.ledger.run(done)
+    reach(f"{what}.durable")
+    return answer
+
+
+def _read(request: Request, work: Callable[[Transaction], dict[str, Any]]) -> dict[str, Any]:
+    with request.app.state.catalog.read() as tx:
+        return work(tx)
 
 
 def _recipe(body: Submit) -> Recipe:

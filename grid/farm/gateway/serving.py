@@ -13,7 +13,7 @@ from sitecfg.errors import UsageError
 if TYPE_CHECKING:
     import asyncio
 
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 __all__ = ["server"]
 
@@ -23,7 +23,7 @@ HEAD_S = 20.0
 IDLE_S = 120
 
 
-def server(app: FastAPI, *, head_s: float = HEAD_S) -> uvicorn.Server:
+def server(app: Starlette, *, head_s: float = HEAD_S) -> uvicorn.Server:
     """Return a server of the gateway's application; it must be run with sockets that listen already."""
 
     class Protocol(_Impatient):

@@ -242,10 +242,10 @@ class HeldJob:
         return str(self._farm.ledger.attempts(self.number)[-1].worker).split(".")[0]
 
 
-def works(farm: Farm) -> None:
+def works(farm: Farm, seconds: float = 90.0) -> None:
     """New jobs are done."""
     numbers = farm.ledger.add(4)
-    until(lambda: farm.ledger.all_done(numbers))
+    until(lambda: farm.ledger.all_done(numbers), seconds)
     assert farm.ledger.committed_once(numbers)
 
 

@@ -100,7 +100,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         url = PostgreSQL(request.getfixturevalue("postgres")).catalog()
     with (
         Catalog.open(url) as catalog,
-        serve(home, Ledger(catalog), routers=[desk(home)]) as (address, _),
+        serve(home, Ledger(catalog), routes=desk(home)) as (address, _),
         httpx.Client(base_url=address, trust_env=False) as http,
         mock.patch.object(refusals, "MOST", 10_000),
     ):

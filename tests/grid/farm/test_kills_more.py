@@ -54,7 +54,7 @@ def test_a_process_that_is_being_born_is_no_orphan(tmp_path: Path, monkeypatch: 
     points = Points(tmp_path / "points")
     monkeypatch.setenv("MDCGRID_STOP_AT", str(points.folder))
     with run_farm(make_home(tmp_path / "home")) as farm:
-        works(farm)
+        works(farm, 30)
         points.lay("fork.untold")
         before = farm.kill("worker-0")
         newborn = points.held("fork.untold")

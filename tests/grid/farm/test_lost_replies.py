@@ -205,7 +205,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         url = PostgreSQL(request.getfixturevalue("postgres")).catalog()
     with Catalog.open(url, clock=Clock.QUERY) as catalog:
-        found = serve(home, Ledger(catalog), routers=assembly.routers(home))
+        found = serve(home, Ledger(catalog), routes=assembly.routes(home))
         # The clock is there before the gateway's reaper asks for the time.
         with LossyProxy(found.port) as proxy:
             stage = Stage(catalog, proxy)
@@ -228,7 +228,7 @@ def test_each_call_may_be_repeated_whatever_became_of_its_reply(stage: Stage, fa
 
 
 def test_no_route_that_changes_something_is_left_out(home: Home) -> None:
-    routes: list[Any] = [*calls(), *(route for router in assembly.routers(home) for route in router.routes)]
+    routes: list[Any] = [*calls(), *assembly.routes(home)]
     assert {route.path for route in routes if route.methods != {"GET"}} == {
         call.path for call in CALLS
     } | APART

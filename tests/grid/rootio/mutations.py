@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,7 +25,9 @@ def mutate(whole: bytes, name: str, number: int) -> tuple[str, bytes]:
 
 def changed(whole: bytes, data: bytes) -> set[int]:
     """Return the places of `whole` that `data` has not, or has otherwise."""
-    return {at for at, byte in enumerate(whole) if at >= len(data) or data[at] != byte}
+    common = min(len(whole), len(data))
+    before, after = (np.frombuffer(one, np.uint8, common) for one in (whole, data))
+    return {*np.flatnonzero(before != after).tolist(), *range(common, len(whole))}
 
 
 def flip(whole: bytes, chance: random.Random) -> tuple[str, bytearray]:
