@@ -229,7 +229,7 @@ def test_each_call_may_be_repeated_whatever_became_of_its_reply(stage: Stage, fa
 
 def test_no_route_that_changes_something_is_left_out(home: Home) -> None:
     routes: list[Any] = [*calls(), *assembly.routes(home)]
-    assert {route.path for route in routes if route.methods != {"GET"}} == {
+    assert {route.path for route in routes if route.methods - {"GET", "HEAD"}} == {
         call.path for call in CALLS
     } | APART
 
