@@ -36,7 +36,7 @@ test: $(VENV)/.dev  ## every test but the slow ones, and each benchmark once at 
 
 test-long: $(VENV)/.dev  ## the slow tests too
 	$(call pytest,not farm,--numprocesses=logical --dist=worksteal)
-	$(call pytest,farm,--numprocesses=2 --dist=loadfile)
+	$(call pytest,farm,--numprocesses=2 --dist=worksteal)
 
 check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with warnings as errors
 	$(PY) -m ruff check .

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Kernel", "expect", "kernel", "light"]
 
@@ -48,7 +48,7 @@ class Kernel(Generic[P, R]):
             result: R = self.dispatcher(*args, **kwargs)
             return result
         # numba's own lock doesn't cover its registry of types, which an import in another thread may change.
-        with _FIRST_CALL:
+        with _FIRST_CALL, _no_extensions():
             result = self.dispatcher(*args, **kwargs)
             self._compiled = True
             return result
@@ -72,6 +72,22 @@ class Kernel(Generic[P, R]):
         return self.dispatcher._numba_type_
 
 
+@contextlib.contextmanager
+def _no_extensions() -> Iterator[None]:
+    """Keep numba from importing packages that extend it before it first compiles, awkward among them.
+
+    Kernels need none of them, and importing them takes longer than all else. Who compiles functions of his own has
+    them still.
+    """
+    entrypoints: Any = importlib.import_module("numba.core.entrypoints")
+    before = entrypoints._already_initialized
+    entrypoints._already_initialized = True
+    try:
+        yield
+    finally:
+        entrypoints._already_initialized = before
+
+
 def kernel(function: Callable[P, R]) -> Kernel[P, R]:
     """Compile a function with numba on first use, keeping its signature for type checkers.
 
@@ -88,7 +104,7 @@ def kernel(function: Callable[P, R]) -> Kernel[P, R]:
     return Kernel(function)
 
 
-#: So many items numpy goes through in the time that numba takes to be imported, with its extensions.
+#: So many items numpy goes through in the time that numba takes to be imported.
 _LIGHT = 1 << 21
 
 

@@ -25,7 +25,7 @@ from kernels._jit import expect, kernel, light
 from kernels._load import eight_bytes
 from kernels.fingerprint import mix64_word
 
-__all__ = ["expect", "fixed", "group_sums", "jagged", "salt_of", "seal"]
+__all__ = ["expect", "fixed", "group_sums", "jagged", "light", "salt_of", "seal"]
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]

@@ -2,7 +2,7 @@
 """The obvious numpy version of each kernel, under the same name: what the tests and benchmarks hold the others to.
 
 Slow where that makes it plain, and without checks of its arguments. It also answers for few events, before numba would
-have been imported.
+have been imported. What others have defined, `kernels.lz4blocks` and `kernels.xxh64`, is held to their libraries.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "combine",
     "duplicates",
     "event_keys",
+    "falling",
     "fingerprint",
     "fixed",
     "gather",
@@ -223,3 +224,18 @@ def adler32(data: bytes, value: int = 1) -> int:
 def combine(first: int, second: int, length: int) -> int:
     high = (first >> 16) + (second >> 16) + length * ((first & 0xFFFF) - 1)
     return high % 65521 << 16 | ((first & 0xFFFF) + (second & 0xFFFF) - 1) % 65521
+
+
+def falling(data: Bytes, begins: Index, counts: Index, least: Index, most: Index) -> int:
+    rows = [
+        data[begin : begin + 4 * count] for begin, count in zip(begins.tolist(), counts.tolist(), strict=True)
+    ]
+    numbers = np.concatenate([data[:0], *rows]).view(">i4").astype(np.int32)
+    ends = np.cumsum(counts)
+    falls = np.flatnonzero(numbers[1:] < numbers[:-1]) + 1
+    falls = falls[~np.isin(falls, ends)]
+    owners = np.searchsorted(ends, falls[:1], side="right").tolist()
+    some = np.flatnonzero(counts)
+    lowest, highest = numbers[ends[some] - counts[some]], numbers[ends[some] - 1]
+    beyond = some[(lowest < least[some]) | (highest > most[some])][:1].tolist()
+    return min(owners + beyond, default=-1)

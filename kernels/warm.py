@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels import adler, bits, content, fingerprint, jagged, prescale, unique
+from kernels import adler, bits, content, fingerprint, jagged, lz4blocks, prescale, rows, unique, xxh64
 
 __all__ = ["warm"]
 
@@ -47,3 +47,7 @@ def warm() -> None:
     content.seal(content.fixed(data.reshape(1, 1), 0))
     content.group_sums(content.jagged(one, offsets[1:], data, 0), one, 1)
     adler.adler32(data)
+
+    xxh64.digests(data, one, one)
+    lz4blocks.unpack(data, one, offsets[1:], np.empty(17, dtype=np.uint8), one, one)
+    rows.falling(np.zeros(4, dtype=np.uint8), one, offsets[1:], one, one)

@@ -25,6 +25,7 @@ from grid.rootio.format.records import BEGIN, DirectoryRecord, Header, free_list
 from grid.rootio.format.streamers import streamer_list
 from grid.rootio.format.ttree import tree_bytes
 from grid.rootio.outfile import OutFile
+from grid.rootio.record import RECORD_CLASS, RECORD_KEY
 from grid.rootio.sinktree import SinkTree
 from kernels.adler import hex8
 from sitecfg.errors import ClosureError, UnsupportedContent, UsageError
@@ -36,10 +37,8 @@ if TYPE_CHECKING:
 
     from grid.rootio.columns import Branch
 
-__all__ = ["RECORD_KEY", "Sink", "SinkTree", "Written"]
+__all__ = ["Sink", "SinkTree", "Written"]
 
-#: The key of the JSON that says where a file comes from.
-RECORD_KEY = "mdcgrid"
 #: 1995-01-01 00:00:00, where ROOT's calendar begins.
 _NO_DATE = (1 << 22) | (1 << 17)
 _LONGEST_KEY = 0x7FFF
@@ -288,7 +287,7 @@ class Sink:
             self._put(one.directory, one.names, one.body)
         if self.record is not None:
             line = json.dumps(self.record, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-            names = (b"TObjString", RECORD_KEY.encode(), b"Collectable string class")
+            names = (RECORD_CLASS.encode(), RECORD_KEY.encode(), b"Collectable string class")
             self._put(root, names, partial(_object_string, line))
         holes = {}
         for directory in self._directories.values():

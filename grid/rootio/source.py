@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import lzma
 import struct
+import sys
 import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from grid.rootio.image import Image
 from grid.rootio.planning import cut
-from grid.rootio.structure import read_header
+from grid.rootio.record import RECORD_CLASS, RECORD_KEY, parse_record, read_record
+from grid.rootio.structure import read_header, read_skeleton
 from sitecfg.errors import (
     CorruptFile,
     GridError,
@@ -33,13 +34,10 @@ if TYPE_CHECKING:
     from grid.rootio.columns import Branch, Column
     from grid.rootio.readers import TreeReader
 
-__all__ = ["RECORD_KEY", "Chunk", "Source", "TreeInfo", "open_source"]
-
-#: The key under which our own files carry their provenance, a JSON string.
-RECORD_KEY = "mdcgrid"
-_RECORD_CLASS = "TObjString"
+__all__ = ["Chunk", "Source", "TreeInfo", "open_source"]
 
 _TREE_CLASSES = frozenset({"TTree", "TNtuple", "TNtupleD"})
+_SLASHED = "it can't be looked up by its name; a slash in the name of a tree is the usual reason"
 _NTUPLE_CLASSES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
 
 
@@ -87,31 +85,42 @@ class Chunk:
     columns: dict[str, Column]
 
 
+class _Listed(NamedTuple):
+    """An object of a file, in its highest cycle: how uproot calls it, its class, and where its key lies."""
+
+    name: str
+    kind: str
+    seek: int
+    #: Whether its own name has a slash in it: as a path that means something else.
+    slashed: bool = False
+
+
 class Source:
     """A ROOT file open for reading. Use :func:`open_source`."""
 
     def __init__(self, url: str, *, plain: bool = True) -> None:
         self.url = url
-        with translated(url):
-            self._file: Any = _open(url)
         self._opened = ExitStack()
-        self._opened.callback(self._file.close)
         #: The file's bytes, if it is a local one.
         self._image = self._opened.enter_context(Image(Path(url))) if "://" not in url and plain else None
         self._readers: dict[str, TreeReader] = {}
         self._infos: dict[str, TreeInfo] = {}
-        keys = self._highest_cycles()
-        self._tree_keys = {
-            k: (key, c) for k, (key, c) in keys.items() if c in _TREE_CLASSES | _NTUPLE_CLASSES
+        self._compression = 0
+        try:
+            self._listed = self._list_by_uproot() if self._image is None else self._list(self._image)
+        except BaseException:
+            self._opened.close()
+            raise
+        self._trees = {
+            path: one for path, one in self._listed.items() if one.kind in _TREE_CLASSES | _NTUPLE_CLASSES
         }
         #: Everything that is neither tree nor directory: (path, class).
         self.others: tuple[tuple[str, str], ...] = tuple(
-            (path, kind)
-            for path, (_, kind) in keys.items()
-            if path not in self._tree_keys and not kind.startswith("TDirectory")
-            if (path, kind) != (RECORD_KEY, _RECORD_CLASS)
+            (path, one.kind)
+            for path, one in self._listed.items()
+            if path not in self._trees and not one.kind.startswith("TDirectory")
+            if (path, one.kind) != (RECORD_KEY, RECORD_CLASS)
         )
-        self._has_record = keys.get(RECORD_KEY, ("", ""))[1] == _RECORD_CLASS
 
     def __enter__(self) -> Self:
         return self
@@ -129,12 +138,12 @@ class Source:
     @property
     def tree_paths(self) -> tuple[str, ...]:
         """The paths of all trees, without reading them."""
-        return tuple(self._tree_keys)
+        return tuple(self._trees)
 
     @cached_property
     def trees(self) -> dict[str, TreeInfo]:
         """All trees by path; reads the header of each."""
-        return {path: self.info(path) for path in self._tree_keys}
+        return {path: self.info(path) for path in self._trees}
 
     @cached_property
     def record(self) -> dict[str, Any] | None:
@@ -145,28 +154,25 @@ class Source:
         CorruptFile
             If the key is there but is no JSON object.
         """
-        if not self._has_record:
+        listed = self._listed.get(RECORD_KEY)
+        if listed is None or listed.kind != RECORD_CLASS:
             return None
+        if self._image is not None:
+            return read_record(self._image, self._image.key(listed.seek, RECORD_KEY))
         with translated(self.url, RECORD_KEY):
             text = str(self._file[RECORD_KEY])
-        try:
-            record = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise CorruptFile(f"the record is no JSON: {error}", where=f"{self.url}: {RECORD_KEY}") from error
-        if not isinstance(record, dict):
-            raise CorruptFile("the record is no JSON object", where=f"{self.url}: {RECORD_KEY}")
-        return record
+        return parse_record(text, f"{self.url}: {RECORD_KEY}")
 
     @cached_property
     def compression(self) -> str:
         """The compression that most branches of the largest tree use, as a ``Sink`` spells it."""
         codes: list[int] = []
-        for path in self._tree_keys:
+        for path in self._trees:
             self.info(path)
             codes = max(codes, self._readers[path].compression_codes, key=len)
         code = max(set(codes), key=codes.count) if codes else 0
         if code == 0:
-            code = int(self._file.file.fCompress)
+            code = self._compression
         return compression_name(code)
 
     def info(self, path: str) -> TreeInfo:
@@ -179,21 +185,23 @@ class Source:
         InputError
             If there is no tree of this path.
         """
-        if path not in self._tree_keys:
+        if path not in self._trees:
             raise InputError(
                 f"there is no tree {path}",
                 where=self.url,
-                todo=f"the trees are: {', '.join(self._tree_keys) or 'none'}",
+                todo=f"the trees are: {', '.join(self._trees) or 'none'}",
             )
         if path not in self._infos:
-            key, kind = self._tree_keys[path]
+            listed = self._trees[path]
+            if listed.slashed:
+                raise UnsupportedContent(_SLASHED, where=f"{self.url}: {path}")
             with translated(self.url, path):
-                if kind in _TREE_CLASSES:
-                    self._infos[path], self._readers[path] = self._open_ttree(key, path, kind)
+                if listed.kind in _TREE_CLASSES:
+                    self._infos[path], self._readers[path] = self._open_ttree(listed, path)
                 else:
                     from grid.rootio.rntuple import open_rntuple
 
-                    self._infos[path], self._readers[path] = open_rntuple(self._file, key, path)
+                    self._infos[path], self._readers[path] = open_rntuple(self._file, listed.name, path)
         return self._infos[path]
 
     def read(self, path: str, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
@@ -237,27 +245,37 @@ class Source:
         for start, stop in self.ranges({path: names}, memory_bytes):
             yield Chunk(start, stop, self.read(path, names, start, stop))
 
-    def _open_ttree(self, key: str, path: str, kind: str) -> tuple[TreeInfo, TreeReader]:
+    def _open_ttree(self, listed: _Listed, path: str) -> tuple[TreeInfo, TreeReader]:
         """Describe a tree by the quick way if it is a plain one in a local file, else by uproot."""
         from grid.rootio.plainread import open_plain
+
+        if self._image is not None and (found := open_plain(self._image, listed.seek, path)):
+            return found
         from grid.rootio.ttree import open_ttree
 
-        if self._image is not None and (found := open_plain(self._image, self._file.key(key).fSeekKey, path)):
-            return found
-        return open_ttree(self._file, key, path, kind, self._reopen, partial(self._foreign, key, path, kind))
+        name, kind = listed.name, listed.kind
+        return open_ttree(self._file, name, path, kind, self._reopen, partial(self._foreign, listed, path))
 
-    def _foreign(self, key: str, path: str, kind: str) -> dict[str, str]:
+    def _foreign(self, listed: _Listed, path: str) -> dict[str, str]:
         """Return the branches of a tree whose baskets lie in other files; for local files only."""
         from grid.rootio.format.unpack import unpack
         from grid.rootio.treescan import scan_tree
 
         if self._image is None:
             return {}
-        found = self._image.key(self._file.key(key).fSeekKey, path)
+        found = self._image.key(listed.seek, path)
         payload = self._image.read(found.seek + found.length, found.packed_bytes, path)
         where = self._image.where(path)
-        scan = scan_tree(unpack(payload, found.object_bytes, where), found.length, kind, where)
+        scan = scan_tree(unpack(payload, found.object_bytes, where), found.length, listed.kind, where)
         return {branch.name: branch.foreign for branch in scan.branches if branch.foreign}
+
+    @cached_property
+    def _file(self) -> Any:
+        """The file as uproot sees it; a local one of nothing but plain trees needs none."""
+        with translated(self.url):
+            file = _open(self.url)
+        self._opened.callback(file.close)
+        return file
 
     def _reopen(self) -> Any:
         import uproot
@@ -266,15 +284,28 @@ class Source:
         self._opened.callback(file.close)
         return file
 
-    def _highest_cycles(self) -> dict[str, tuple[str, str]]:
-        """Return path -> (key with its cycle, class), of the highest cycle only."""
-        found: dict[str, tuple[int, str, str]] = {}
+    def _list(self, image: Image) -> dict[str, _Listed]:
+        """Return what a local file holds, read by our own code."""
+        skeleton = read_skeleton(image)
+        if not skeleton.header.seek_info or not skeleton.header.seek_free:
+            raise _unclosed(self.url)
+        self._compression = skeleton.header.compression
+        return {
+            path: _Listed(
+                f"{path};{entry.key.cycle}", entry.class_name, entry.key.seek, slashed=b"/" in entry.key.name
+            )
+            for path, entry in skeleton.newest().items()
+        }
+
+    def _list_by_uproot(self) -> dict[str, _Listed]:
+        found: dict[str, tuple[int, _Listed]] = {}
         with translated(self.url):
-            for key, kind in self._file.classnames(recursive=True, cycle=True).items():
-                path, _, cycle = key.rpartition(";")
+            self._compression = int(self._file.file.fCompress)
+            for name, kind in self._file.classnames(recursive=True, cycle=True).items():
+                path, _, cycle = name.rpartition(";")
                 if path not in found or int(cycle) > found[path][0]:
-                    found[path] = (int(cycle), key, kind)
-        return {path: (key, kind) for path, (_, key, kind) in found.items()}
+                    found[path] = (int(cycle), _Listed(name, kind, self._file.key(name).fSeekKey))
+        return {path: listed for path, (_, listed) in found.items()}
 
 
 def open_source(url: str | Path, *, plain: bool = True) -> Source:
@@ -311,11 +342,6 @@ def compression_name(code: int) -> str:
 @contextmanager
 def translated(url: str, key: str = "") -> Iterator[None]:
     """Turn what foreign libraries raise into our own errors, with file and key."""
-    import cramjam
-    import uproot
-    import uproot.deserialization
-    import uproot.interpretation.identify
-
     where = f"{url}: {key}" if key else url
     try:
         yield
@@ -326,10 +352,25 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         raise MissingFile("there is no such file", where=url) from error
     except (PermissionError, IsADirectoryError) as error:
         raise MissingFile(f"it can't be read: {error.strerror or error}", where=url) from error
-    except uproot.interpretation.identify.UnknownInterpretation as error:
-        raise UnsupportedContent("uproot has no rule to read it", where=where) from error
-    except (
-        uproot.deserialization.DeserializationError,
+    except _failures() as error:
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            # The system's word on the storage. An offset that it calls invalid comes from the bytes.
+            raise MissingFile(f"it can't be read: {error.strerror}", where=url) from error
+        if type(error).__name__ == "UnknownInterpretation":
+            raise UnsupportedContent("uproot has no rule to read it", where=where) from error
+        raise _kind(error, key)(_sentence(error), where=where) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what foreign libraries raise over bytes that they don't understand; of those that are loaded."""
+    theirs = (
+        ("uproot.deserialization", "DeserializationError"),
+        ("uproot.interpretation.identify", "UnknownInterpretation"),
+        ("cramjam", "DecompressionError"),
+    )
+    loaded = [getattr(sys.modules[module], name) for module, name in theirs if module in sys.modules]
+    return (
+        *loaded,
         ArithmeticError,
         AssertionError,
         AttributeError,
@@ -341,15 +382,10 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         RuntimeError,
         TypeError,
         ValueError,
-        cramjam.DecompressionError,
         lzma.LZMAError,
         struct.error,
         zlib.error,
-    ) as error:
-        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
-            # The system's word on the storage. An offset that it calls invalid comes from the bytes.
-            raise MissingFile(f"it can't be read: {error.strerror}", where=url) from error
-        raise _kind(error, key)(_sentence(error), where=where) from error
+    )
 
 
 def _kind(error: BaseException, key: str) -> type[InputError]:
@@ -377,7 +413,7 @@ def _sentence(error: BaseException) -> str:
     if "unsupported compression algorithm: b'CS'" in text:
         return "its blocks are compressed with ROOT's first algorithm (CS), which can't be read yet"
     if _unlisted(text):
-        return "it can't be looked up by its name; a slash in the name of a tree is the usual reason"
+        return _SLASHED
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"it can't be read: {type(error).__name__}: {lines[0][:200] if lines else 'no reason given'}"
 
@@ -396,5 +432,9 @@ def _open(url: str) -> Any:
             f"it should have {head.fEND} bytes, but has {size}", where=url, todo="fetch it again"
         )
     if head.fSeekInfo == 0 or head.fSeekFree == 0:
-        raise TruncatedFile("it was never closed by its writer", where=url, todo="write it again")
+        raise _unclosed(url)
     return file
+
+
+def _unclosed(url: str) -> TruncatedFile:
+    return TruncatedFile("it was never closed by its writer", where=url, todo="write it again")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     _Loaded = tuple[Callable[[memoryview, int], tuple[bytes, bool]], tuple[type[Exception], ...]]
 
-__all__ = ["Block", "blocks_of", "seals", "unpack", "unpack_covered"]
+__all__ = ["Block", "blocks_of", "seals", "unpack", "unpack_block", "unpack_covered"]
 
 _HEAD: Final = 9
 _SEAL: Final = 8
@@ -123,17 +123,23 @@ def _head(payload: memoryview, at: int, made: int, size: int, where: str) -> tup
     return letters, packed, length
 
 
-def _block(payload: memoryview, at: int, made: int, size: int, where: str) -> tuple[bytes, int, bool]:
-    """Unpack the block at `at`; return its data, its packed length, and whether a checksum covers it."""
-    letters, packed, length = _head(payload, at, made, size, where)
+def unpack_block(letters: bytes, packed: memoryview, length: int, where: str) -> tuple[bytes, bool]:
+    """Unpack one block; return its `length` bytes, and whether a checksum covers it. Raises as :func:`blocks_of`."""
     codec, failures = _codec(letters)
-    at += _HEAD
     try:
-        data, covered = codec(payload[at : at + packed], length)
+        data, covered = codec(packed, length)
     except failures as error:
         raise CorruptFile(f"a block ({letters.decode()}) does not unpack: {error}", where=where) from error
     if len(data) != length:
         raise CorruptFile(f"a block unpacks to {len(data)} bytes, not {length}", where=where)
+    return data, covered
+
+
+def _block(payload: memoryview, at: int, made: int, size: int, where: str) -> tuple[bytes, int, bool]:
+    """Unpack the block at `at`; return its data, its packed length, and whether a checksum covers it."""
+    letters, packed, length = _head(payload, at, made, size, where)
+    at += _HEAD
+    data, covered = unpack_block(letters, payload[at : at + packed], length, where)
     return data, packed, covered
 
 

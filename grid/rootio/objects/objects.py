@@ -9,7 +9,7 @@ from grid.rootio.format.plans import Plans
 from grid.rootio.objects.merged import Merged
 from grid.rootio.objects.origins import ORIGINS, Origins
 from grid.rootio.objects.stored import Stored
-from grid.rootio.source import RECORD_KEY
+from grid.rootio.record import RECORD_KEY
 from grid.rootio.verbatim.inputs import Input
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch, UnsupportedContent
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from xxhash import xxh64_intdigest
 
 from grid.rootio.format.baskets import AS_SIZES
 from grid.rootio.format.keys import parse_text
 from grid.rootio.format.objects import text
-from grid.rootio.verbatim.proving import Inside, Offsets
+from grid.rootio.verbatim.blocks import Unsound, follow, refuse, seals, unpack
+from grid.rootio.verbatim.proving import LARGEST, Insides
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
+    from grid.rootio.verbatim.blocks import Blocks
     from grid.rootio.verbatim.proving import Prover
     from sitecfg.errors import InputError
 
@@ -59,16 +61,13 @@ SHORTEST: Final = _SMALL.itemsize
 #: negative: entries, end of the data, flag.
 _TAIL: Final = np.dtype([("version", ">i2"), ("buffer", ">i4"), ("room", ">i4")])
 _END: Final = np.dtype([("entries", ">i4"), ("last", ">i4"), ("flag", "u1")])
+#: The head of a block.
 _BLOCK: Final = 9
-_SEAL: Final = np.dtype([("xxh64", ">u8")])
-_UNSEALED: Final = "has a block (L4) whose xxh64 does not match"
-_LETTERS: Final = np.array(
-    [int.from_bytes(letters, "big") for letters in (b"ZL", b"L4", b"ZS", b"XZ", b"CS")]
-)
 _NARROW: Final = (1 << 31) - 1
 #: Names up to this length are compared all at once.
 _COMPARED: Final = 128
-_LZ4: Final = int.from_bytes(b"L4", "big")
+#: Baskets are unpacked together until they hold so many bytes.
+_TOGETHER: Final = 4 << 20
 #: The upper 16 bits of a directory's position are an offset into the process ids.
 _PLACE: Final = (1 << 48) - 1
 
@@ -163,7 +162,8 @@ class Checker:
         covered = 0
         for layout, which in ((_BIG, versions > 1000), (_SMALL, versions <= 1000)):
             if which.any():
-                covered += self._check_alike(buffer, data, numbers[which], at[which], layout)
+                with self._named(numbers[which]):
+                    covered += self._check_alike(buffer, data, numbers[which], at[which], layout)
         return covered
 
     def _check_alike(
@@ -181,9 +181,7 @@ class Checker:
         if len(odd):
             self._same_names(buffer, numbers[odd], names_at[odd], kinds[odd])
         tail_at = names_at + self._lengths[kinds]
-        self._refuse(
-            at + job.nbytes[numbers] < tail_at + _TAIL.itemsize + 1 + _END.itemsize, numbers, "is too short"
-        )
+        refuse(at + job.nbytes[numbers] < tail_at + _TAIL.itemsize + 1 + _END.itemsize, "is too short")
         head = _gather(data, at, layout)
         tail = _gather(data, tail_at, _TAIL)
         extra = (tail["room"] < 0).astype(np.int64)
@@ -199,14 +197,15 @@ class Checker:
             (end["entries"] != job.entries[numbers], "has other entries than its tree says"),
             ((last < length) | (last > length + unpacked), "ends outside of itself"),
         ):
-            self._refuse(wrong, numbers, what)
+            refuse(wrong, what)
         begins, ends = at + length, at + job.nbytes[numbers]
-        covered = self._blocks(buffer, data, numbers, begins, ends, unpacked)
+        blocks = follow(data, begins, ends, unpacked)
+        covered = seals(data, buffer, blocks) if self.sealed else 0
         if self.prover is not None:
-            which = self.prover.wants(kinds)
             sizes = extra * (data[tail_at + _TAIL.itemsize] & AS_SIZES)
-            columns = (numbers, begins, ends, unpacked, last - length, length, sizes)
-            covered += self._look_inside(self.prover, buffer, *(column[which] for column in columns))
+            said = (kinds, job.firsts[numbers], job.entries[numbers])
+            inside = Insides(*said, unpacked, last - length, length, sizes.astype(np.bool_))
+            covered += self._look_inside(self.prover, buffer, data, begins, ends, inside, blocks)
         if self.target is not None:
             self._move(data, numbers, at, layout, job.homes[kinds] | (parents & ~_PLACE))
         return covered
@@ -215,33 +214,30 @@ class Checker:
         self,
         prover: Prover,
         buffer: memoryview,
-        numbers: NDArray[np.int64],
+        data: NDArray[np.uint8],
         begins: NDArray[np.int64],
         ends: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        data: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        as_sizes: NDArray[np.int64],
+        inside: Insides,
+        blocks: Blocks,
     ) -> int:
         """Unpack baskets; return how many of their bytes are under checksums that only then can be tested."""
-        job = self.job
-        said = (job.kinds[numbers], job.firsts[numbers], job.entries[numbers])
-        described = (*said, sizes, data, lengths, as_sizes)
-        rows = zip(*(column.tolist() for column in (begins, ends, *described)), strict=True)
-        covered, offsets = 0, Offsets()
-        for number, (begin, end, *inside) in zip(numbers.tolist(), rows, strict=True):
+        covered = 0
+        wanted = prover.wants(inside.kinds)
+        large = wanted & (inside.sizes > LARGEST)
+        for row in np.flatnonzero(large).tolist():
             try:
-                covered += prover.look(number, Inside(*inside), buffer[begin:end], offsets)
+                covered += prover.skim(inside.row(row), buffer[begins[row] : ends[row]])
             except (CorruptFile, UnsupportedContent) as error:
-                raise self._error(type(error), number, f"is unsound: {error.what}") from error
-            if offsets.many:
-                self._check_offsets(offsets)
-        self._check_offsets(offsets)
+                raise Unsound(row, f"is unsound: {error.what}", type(error)) from error
+        for rows in _together(np.flatnonzero(wanted & ~large), inside.sizes):
+            some = inside.rows(rows)
+            try:
+                found = unpack(data, buffer, begins[rows], ends[rows], some.sizes, blocks.of_baskets(rows))
+                prover.look(some, found.data, found.begins)
+            except Unsound as one:
+                raise Unsound(int(rows[one.row]), one.what, one.kind) from one.__cause__
+            covered += found.covered
         return 0 if self.sealed else covered
-
-    def _check_offsets(self, offsets: Offsets) -> None:
-        if (number := offsets.unsound()) is not None:
-            raise self._error(CorruptFile, number, "is unsound: its entry offsets are out of order")
 
     def _odd_names(
         self, data: NDArray[np.uint8], at: NDArray[np.int64], kinds: NDArray[np.int64]
@@ -272,7 +268,7 @@ class Checker:
         for row, begin, kind in others:
             names = self._called(kind)
             if buffer[begin : begin + len(names)] != names:
-                self._refuse(np.ones(1, bool), numbers[row:], "has the name of another branch or tree")
+                raise self._error(CorruptFile, int(numbers[row]), "has the name of another branch or tree")
 
     def _called(self, kind: int) -> bytes:
         """Find out from its first basket how a branch's baskets are called."""
@@ -310,61 +306,13 @@ class Checker:
         _scatter(data, at + places["seek"][1], targets[numbers], layout["seek"])
         _scatter(data, at + places["parent"][1], homes & _PLACE if small else homes, layout["parent"])
 
-    def _blocks(
-        self,
-        buffer: memoryview,
-        data: NDArray[np.uint8],
-        numbers: NDArray[np.int64],
-        begins: NDArray[np.int64],
-        ends: NDArray[np.int64],
-        unpacked: NDArray[np.int64],
-    ) -> int:
-        """Follow the blocks of packed baskets: they must fill them, and unpack to what the key says."""
-        open_ = np.flatnonzero(ends - begins != unpacked)
-        at, made = begins.copy(), np.zeros(len(begins), np.int64)
-        covered = 0
-        while len(open_):
-            here = at[open_]
-            self._refuse(here + _BLOCK > ends[open_], numbers[open_], "ends before its last block")
-            heads = data[here[:, None] + np.arange(_BLOCK)].astype(np.int64)
-            letters = heads[:, 0] << 8 | heads[:, 1]
-            packed = heads[:, 3] | heads[:, 4] << 8 | heads[:, 5] << 16
-            length = heads[:, 6] | heads[:, 7] << 8 | heads[:, 8] << 16
-            self._refuse(~np.isin(letters, _LETTERS), numbers[open_], "is packed in an unknown way")
-            at[open_] += _BLOCK + packed
-            made[open_] += length
-            wrong = (length == 0) | (at[open_] > ends[open_]) | (made[open_] > unpacked[open_])
-            self._refuse(wrong, numbers[open_], "has a block that is larger than itself")
-            if self.sealed:
-                covered += self._seals(buffer, data, numbers[open_], here + _BLOCK, packed, letters == _LZ4)
-            open_ = open_[made[open_] < unpacked[open_]]
-        packed_ones = ends - begins != unpacked
-        self._refuse(packed_ones & (at != ends), numbers, "goes on after its last block")
-        return covered
-
-    def _seals(
-        self,
-        buffer: memoryview,
-        data: NDArray[np.uint8],
-        numbers: NDArray[np.int64],
-        at: NDArray[np.int64],
-        packed: NDArray[np.int64],
-        lz4: NDArray[np.bool_],
-    ) -> int:
-        """Test the checksums of lz4 blocks; return how many bytes they cover."""
-        begins, sizes = at[lz4], packed[lz4]
-        self._refuse(sizes < 8, numbers[lz4], _UNSEALED)
-        seals = _gather(data, begins, _SEAL)["xxh64"].tolist()
-        rows = zip(range(len(seals)), (begins + 8).tolist(), (begins + sizes).tolist(), seals, strict=True)
-        bad = [row for row, begin, end, seal in rows if xxh64_intdigest(buffer[begin:end]) != seal]
-        self._refuse(np.ones(len(bad), bool), numbers[lz4][bad], _UNSEALED)
-        return int(sizes.sum())
-
-    def _refuse(self, wrong: NDArray[np.bool_], numbers: NDArray[np.int64], what: str) -> None:
-        """Raise for the first basket of those that are wrong."""
-        if not wrong.any():
-            return
-        raise self._error(CorruptFile, int(numbers[np.flatnonzero(wrong)[0]]), what)
+    @contextmanager
+    def _named(self, numbers: NDArray[np.int64]) -> Iterator[None]:
+        """Say which basket it is that is unsound."""
+        try:
+            yield
+        except Unsound as one:
+            raise self._error(one.kind, int(numbers[one.row]), one.what) from one.__cause__
 
     def _error(self, kind: type[InputError], number: int, what: str) -> InputError:
         names = self.job.names[int(self.job.kinds[number])]
@@ -377,6 +325,15 @@ class Checker:
             where=self.image.where(said[0]),
             todo="copy the file again from where it came from",
         )
+
+
+def _together(rows: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Cut baskets into groups that are unpacked at once."""
+    ends, at, done = np.cumsum(sizes[rows]), 0, 0
+    while at < len(rows):
+        stop = max(at + 1, int(np.searchsorted(ends, done + _TOGETHER, side="right")))
+        yield rows[at:stop]
+        at, done = stop, int(ends[stop - 1])
 
 
 def _windows(data: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.objects import text
 from grid.rootio.verbatim.appending import Added
 from grid.rootio.verbatim.baskets import baskets_of, flushed
+from grid.rootio.verbatim.blocks import numba_pays_from
 from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copying import check, copy
 from grid.rootio.verbatim.inputs import Input
@@ -93,6 +94,7 @@ class Copier:
         self._classes: dict[tuple[str, int, int], ClassInfo] = {}
         self._rules: dict[bytes, None] = {}
         self._first = ""
+        self._looked_at = 0
         #: Packed bytes whose checksums were tested.
         self.covered = 0
         #: What a person should know.
@@ -215,8 +217,11 @@ class Copier:
         entries = {int(part.view.numbers(part.view.template.tree)["fEntries"]) for part in parts}
         if len(entries) > 1:
             raise SchemaMismatch(f"parallel event trees differ in length: {sorted(entries)}")
-        if everything and not self._keys:
-            content.expect(sum(int(part.baskets.nbytes.sum()) for part in parts))
+        if everything:
+            self._looked_at += sum(len(part.baskets.seeks) for part in parts)
+            content.expect(numba_pays_from(self._looked_at))
+            if not self._keys:
+                content.expect(sum(int(part.baskets.nbytes.sum()) for part in parts))
         names = [
             f"{part.path} {_str(branch.name)}" for part in parts for branch in part.view.template.branches
         ]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from grid.rootio.format.described import Streamers, read_streamers
-from grid.rootio.format.keys import parse_text
 from grid.rootio.format.unpack import unpack
 from grid.rootio.image import Image
-from grid.rootio.source import RECORD_KEY
+from grid.rootio.record import RECORD_CLASS, RECORD_KEY, read_record
 from grid.rootio.structure import read_skeleton
-from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +23,6 @@ __all__ = ["Input"]
 
 _TREES = frozenset({"TTree", "TNtuple", "TNtupleD"})
 _NTUPLES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
-_REFERENCED = 1 << 4
 
 
 class Input:
@@ -53,7 +49,7 @@ class Input:
             for name, entry in newest.items()
             if name not in self.trees
             and not entry.class_name.startswith("TDirectory")
-            and (name, entry.class_name) != (RECORD_KEY, "TObjString")
+            and (name, entry.class_name) != (RECORD_KEY, RECORD_CLASS)
         )
         #: What of these is put together by the rule for its class.
         self.objects = {name: newest[name] for name, kind in self.others if kind not in _NTUPLES}
@@ -86,20 +82,9 @@ class Input:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What our own writer said of it; empty for files of others."""
-        if self._record is None or self._record.class_name != "TObjString":
+        if self._record is None or self._record.class_name != RECORD_CLASS:
             return {}
-        where = self.image.where(RECORD_KEY)
-        data = self._unpacked(self._record.key, RECORD_KEY)
-        try:
-            # behind byte count and version a TObject, then the string
-            bits = int.from_bytes(data[12:16], "big")
-            line, _ = parse_text(data, 16 + (2 if bits & _REFERENCED else 0), longest=len(data))
-            record = json.loads(line)
-        except ValueError as error:
-            raise CorruptFile(f"the record is no JSON: {error}", where=where) from error
-        if not isinstance(record, dict):
-            raise CorruptFile("the record is no JSON object", where=where)
-        return record
+        return read_record(self.image, self._record.key)
 
     def unpacked(self, entry: Entry) -> bytes:
         """Return the bytes of an object."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from grid.rootio.format.baskets import entry_offsets, from_sizes
-from grid.rootio.format.unpack import blocks_of, unpack_covered
+from grid.rootio.format.baskets import entry_offsets
+from grid.rootio.format.unpack import blocks_of
+from grid.rootio.verbatim.blocks import Unsound, refuse
 from kernels import content
+from kernels.rows import falling
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
@@ -17,14 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Inside", "Offsets", "Prover"]
+__all__ = ["LARGEST", "Inside", "Insides", "Prover"]
 
 #: The largest basket of which more is looked at than its checksums.
-_LARGEST: Final = 1 << 28
-#: The farthest that an entry offset can say.
-_FARTHEST: Final = (1 << 31) - 1
-#: Entry offsets are looked at so many bytes at a time.
-_TOGETHER: Final = 1 << 20
+LARGEST: Final = 1 << 28
 #: Two independent hashes of each event, where nothing else tells them apart.
 _ROUNDS: Final = 2
 
@@ -53,58 +51,24 @@ class Inside(NamedTuple):
     sizes: bool
 
 
-class Offsets:
-    """The entry offsets of many baskets, tested together: one basket has few, and numpy takes long to begin."""
+class Insides(NamedTuple):
+    """The same of many baskets, ``[n]`` each."""
 
-    def __init__(self) -> None:
-        self._clear()
+    kinds: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    data: NDArray[np.int64]
+    key_lengths: NDArray[np.int64]
+    as_sizes: NDArray[np.bool_]
 
-    def _clear(self) -> None:
-        self._parts: list[bytes] = []
-        self._said: list[tuple[int, int, int, int]] = []
-        self._bytes = 0
+    def rows(self, rows: NDArray[np.int64]) -> Insides:
+        """Return some of them."""
+        return Insides._make(column[rows] for column in self)
 
-    def add(self, number: int, inside: Inside, data: bytes) -> None:
-        """Take those of a basket, which its number tells from others.
-
-        Raises
-        ------
-        CorruptFile
-            If they aren't as many as its entries.
-        """
-        size, entries = inside.data, inside.entries
-        count = int.from_bytes(data[size : size + 4], "big")
-        if count != entries + 1 or count * 4 > len(data) - size - 4:
-            raise CorruptFile(f"it has {count} entry offsets for {entries} entries")
-        if entries:
-            listed = data[size + 4 : size + 4 + 4 * entries]
-            if inside.sizes:
-                begins = from_sizes(np.frombuffer(listed, ">i4"), inside.key_length)
-                listed = np.minimum(begins, _FARTHEST).astype(">i4").tobytes()
-            self._parts.append(listed)
-            self._said.append((number, entries, inside.key_length, inside.key_length + size))
-            self._bytes += 4 * entries
-
-    @property
-    def many(self) -> bool:
-        """Whether there are so many that they should be looked at before more come."""
-        return self._bytes >= _TOGETHER
-
-    def unsound(self) -> int | None:
-        """Return the number of a basket whose entries don't lie one behind the other, if there is one; forget all."""
-        if not self._said:
-            return None
-        numbers, entries, least, most = np.array(self._said, np.int64).T
-        offsets = np.frombuffer(b"".join(self._parts), ">i4").astype(np.int32)
-        self._clear()
-        ends = np.cumsum(entries)
-        begins = ends - entries
-        falls = offsets[1:] < offsets[:-1]
-        falls[begins[1:] - 1] = False
-        owners = np.searchsorted(ends, np.flatnonzero(falls), side="right")
-        wrong = (offsets[begins] < least) | (offsets[ends - 1] > most)
-        wrong[owners] = True
-        return int(numbers[wrong][0]) if wrong.any() else None
+    def row(self, row: int) -> Inside:
+        """Return one of them."""
+        return Inside(*(column[row].item() for column in self))
 
 
 class Prover:
@@ -154,29 +118,46 @@ class Prover:
             return np.ones(len(kinds), bool)
         return np.isin(kinds, list(self._identity))
 
-    def look(self, number: int, inside: Inside, payload: memoryview, offsets: Offsets) -> int:
-        """Test a basket; return how many of its packed bytes are under checksums, which all hold.
-
-        Its entry offsets may be left to `offsets`, with the basket's number.
+    def skim(self, inside: Inside, payload: memoryview) -> int:
+        """Test the checksums of a basket that is too large to be held; return how many of its packed bytes they cover.
 
         Raises
         ------
         CorruptFile
-            If lengths, offsets or checksums contradict each other.
+            If they, or lengths, contradict the bytes.
         UnsupportedContent
-            If the basket is too large to be held.
+            If more of the basket should be looked at.
         """
-        fixed = inside.data == inside.size and not self._salts and inside.kind not in self._identity
-        if inside.size > _LARGEST:
-            if fixed:
-                return sum(block.packed for block in blocks_of(payload, inside.size, "") if block.covered)
-            raise UnsupportedContent(f"it unpacks to {inside.size} bytes, and at most {_LARGEST} can be held")
-        data, covered = unpack_covered(payload, inside.size, "")
-        if self._salts or inside.kind in self._identity:
-            self.entries(inside, data)
-        elif not fixed:
-            offsets.add(number, inside, data)
-        return covered
+        if inside.data != inside.size or self._salts or inside.kind in self._identity:
+            raise UnsupportedContent(f"it unpacks to {inside.size} bytes, and at most {LARGEST} can be held")
+        return sum(block.packed for block in blocks_of(payload, inside.size, "") if block.covered)
+
+    def look(self, inside: Insides, data: NDArray[np.uint8], begins: NDArray[np.int64]) -> None:
+        """Test what baskets hold, unpacked: that it is entries one behind the other, as many as their keys say.
+
+        Parameters
+        ----------
+        inside
+            What is known of them.
+        data, begins
+            Where they lie, each behind its key.
+
+        Raises
+        ------
+        Unsound
+            If lengths or offsets contradict each other.
+        """
+        ragged = inside.data != inside.sizes
+        looked_at = np.isin(inside.kinds, list(self._identity)) | bool(self._salts)
+        for row in np.flatnonzero(looked_at | (ragged & inside.as_sizes)).tolist():
+            one, begin = inside.row(row), int(begins[row])
+            try:
+                self.entries(one, data[begin : begin + one.size].tobytes())
+            except CorruptFile as error:
+                raise Unsound(row, f"is unsound: {error.what}") from error
+        rows = np.flatnonzero(ragged & ~looked_at & ~inside.as_sizes)
+        if len(rows):
+            _one_behind_the_other(inside.rows(rows), data, begins[rows], rows)
 
     def entries(self, inside: Inside, data: bytes) -> None:
         """Test what a basket holds, unpacked.
@@ -213,3 +194,19 @@ class Prover:
             hashes = content.jagged(offsets[:-1], offsets[1:], whole, salt)
             with self._lock:
                 sums[stretch] += hashes
+
+
+def _one_behind_the_other(
+    inside: Insides, data: NDArray[np.uint8], begins: NDArray[np.int64], rows: NDArray[np.int64]
+) -> None:
+    """Test the entry offsets of baskets: as many as entries and one more, from the first byte to the last."""
+    listed = begins + inside.data
+    room = inside.sizes - inside.data - 4
+    refuse(room < 0, "is unsound: its entry offsets are cut short", rows)
+    counts = data[listed[:, None] + np.arange(4)].view(">i4")[:, 0].astype(np.int64)
+    wrong = (counts != inside.entries + 1) | (counts * 4 > room)
+    refuse(wrong, "is unsound: it has another number of entry offsets than of entries", rows)
+    ends = inside.key_lengths + inside.data
+    bad = falling(data, listed + 4, inside.entries, inside.key_lengths, ends)
+    if bad >= 0:
+        raise Unsound(int(rows[bad]), "is unsound: its entry offsets are out of order")
