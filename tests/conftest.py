@@ -74,8 +74,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print it."""
+    from tests.grid import matrix
+
     for title, parts in SECTIONS.items():
         terminalreporter.section(title)
-        for lines in parts.values():
-            for line in lines:
-                terminalreporter.write_line(line)
+        said = [line for lines in parts.values() for line in lines]
+        for line in matrix.lines(dict(zip(parts, said, strict=True))) if title == matrix.TITLE else said:
+            terminalreporter.write_line(line)

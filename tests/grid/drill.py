@@ -20,7 +20,7 @@ from grid.submission import prepare
 from tests.grid.farm.conftest import alive, open_ledger, site_of
 from tests.grid.holding import Points, kill, number, pid
 from tests.grid.house import until
-from tests.grid.matrix import MATRIX, Row
+from tests.grid.matrix import Row, note
 from tests.grid.scene import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ class Drill:
             try:
                 self._kill(row, victim)
             except BaseException as error:
-                MATRIX.note(row, victim, "FAILED")
+                note(row, victim, "FAILED")
                 error.add_note(f"the victim was: {victim} at {row}; before it: {', '.join(self._killed)}")
                 raise
-            MATRIX.note(row, victim, "unproven")
+            note(row, victim, "unproven")
             self._killed.append(f"{victim} at {row}")
             _log.info("%s at %s: %.1f s", victim, row, time.monotonic() - began)
 

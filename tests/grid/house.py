@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -175,25 +176,34 @@ IDENTITY = ("run", "luminosityBlock", "event")
 
 def identities(paths: Iterable[Path], tree: str = "Events") -> list[tuple[int, ...]]:
     """The identities of all events, in the order of the files."""
-    import uproot
-
     found: list[tuple[int, ...]] = []
     for path in paths:
-        with uproot.open(path) as file:
-            columns = [file[tree][name].array(library="np").tolist() for name in IDENTITY]
-            found += zip(*columns, strict=True)
+        columns = [column.tolist() for column in read(path, tree, IDENTITY)]
+        found += zip(*columns, strict=True)
     return found
+
+
+def read(path: Path, tree: str, names: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+    """Some branches of a tree, as uproot reads them."""
+    status = path.stat()
+    return _read(path, (status.st_ino, status.st_size, status.st_mtime_ns), tree, tuple(names))
+
+
+@functools.lru_cache(1000)
+def _read(path: Path, _stamp: object, tree: str, names: tuple[str, ...]) -> list[np.ndarray[Any, Any]]:
+    """Small files are asked for again and again."""
+    import uproot
+
+    with uproot.open(path) as file:
+        return [file[tree][name].array(library="np") for name in names]
 
 
 def fired(paths: Iterable[Path], names: Sequence[str], tree: str = "Events") -> np.ndarray[Any, Any]:
     """Whether any of some trigger paths fired, for every event."""
-    import uproot
-
     parts = [np.zeros(0, np.bool_)]
     for path in paths:
-        with uproot.open(path) as file:
-            bits = [file[tree][name].array(library="np") for name in names]
-            parts.append(np.logical_or.reduce(bits) if len(bits[0]) else np.zeros(0, np.bool_))
+        bits = read(path, tree, names)
+        parts.append(np.logical_or.reduce(bits) if len(bits[0]) else np.zeros(0, np.bool_))
     return np.concatenate(parts)
 
 

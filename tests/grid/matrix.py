@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sitecfg.points import POINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 #: Who is killed. The command is the one that somebody typed; all others are the farm's.
 VICTIMS = ("payload", "worker", "scheduler", "dispatcher", "gateway", "supervisor", "command")
@@ -67,47 +67,43 @@ def impossible(row: Row, victim: str) -> str:
     return ""
 
 
-class Matrix:
-    """What became of each cell in this run of the tests."""
-
-    def __init__(self) -> None:
-        self._became: dict[tuple[str, str], str] = {}
-
-    def note(self, row: Row, victim: str, became: str) -> None:
-        self._became[str(row), victim] = became
-
-    def lines(self) -> list[str]:
-        """The matrix as text; empty when no cell was tried."""
-        if not self._became:
-            return []
-        reasons: list[str] = []
-        table = [["point", *VICTIMS]]
-        for row in rows():
-            cells = [str(row)]
-            for victim in VICTIMS:
-                why = impossible(row, victim)
-                if why and why not in reasons:
-                    reasons.append(why)
-                cells.append(
-                    f"no ({reasons.index(why) + 1})"
-                    if why
-                    else self._became.get((str(row), victim), "not now")
-                )
-            table.append(cells)
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in table
-        ]
-        counts = {state: list(self._became.values()).count(state) for state in set(self._became.values())}
-        told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        return [
-            *text,
-            "",
-            f"{told}; 'not now': chosen by `make test-long`, or by another choice of tests",
-            *(f"no ({number}): {why}" for number, why in enumerate(reasons, 1)),
-        ]
+#: What is told of the cells; each under its name.
+TITLE = "crash points: who was killed while a process was held there"
+#: What became of cells since that was told last.
+NOTED: dict[str, str] = {}
 
 
-#: Of this run; printed at its end.
-MATRIX = Matrix()
+def note(row: Row, victim: str, became: str) -> None:
+    """Note what became of a cell."""
+    NOTED[f"{row}/{victim}"] = became
+
+
+def lines(became: Mapping[str, str]) -> list[str]:
+    """The matrix as text; empty when no cell was tried."""
+    if not became:
+        return []
+    reasons: list[str] = []
+    table = [["point", *VICTIMS]]
+    for row in rows():
+        cells = [str(row)]
+        for victim in VICTIMS:
+            why = impossible(row, victim)
+            if why and why not in reasons:
+                reasons.append(why)
+            cells.append(
+                f"no ({reasons.index(why) + 1})" if why else became.get(f"{row}/{victim}", "not now")
+            )
+        table.append(cells)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    ]
+    counts = {state: list(became.values()).count(state) for state in set(became.values())}
+    told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    return [
+        *text,
+        "",
+        f"{told}; 'not now': chosen by `make test-long`, or by another choice of tests",
+        *(f"no ({number}): {why}" for number, why in enumerate(reasons, 1)),
+    ]

@@ -26,7 +26,7 @@ from tests.grid.drill import SCRIPT, Drill
 from tests.grid.farm.conftest import processes_of, site_of
 from tests.grid.holding import Points, kill, pid
 from tests.grid.house import SETTINGS, House, until
-from tests.grid.matrix import MATRIX, VICTIMS, Cell, Row, impossible, rows
+from tests.grid.matrix import NOTED, TITLE, VICTIMS, Cell, Row, impossible, note, rows
 from tests.grid.scene import COMMAND, PATIENCE_S, STREAMS, prove, sweep
 
 if TYPE_CHECKING:
@@ -86,9 +86,11 @@ CELLS = [
 
 @pytest.fixture(autouse=True)
 def told(told_at_the_end: Callable[[str, str, Iterable[str]], None]) -> Iterator[None]:
-    """The matrix is printed as the last of these tests leaves it; they all run in one process."""
+    """What became of the cells is put together at the end: these tests may run in several processes."""
     yield
-    told_at_the_end("crash points: who was killed while a process was held there", "", MATRIX.lines())
+    for cell, became in NOTED.items():
+        told_at_the_end(TITLE, cell, [became])
+    NOTED.clear()
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def test_kills_at_points(
     until(lambda: not processes_of(home), PATIENCE_S)
     sweep(house, site_of(home).catalog.url, drill.inputs)
     for row, victim in cells:
-        MATRIX.note(row, victim, "passed")
+        note(row, victim, "passed")
 
 
 @pytest.mark.slow
@@ -141,7 +143,7 @@ def test_kills_while_the_tables_are_made(home: Home, points: Points, raw: list[P
     cells = [(row, victim) for row, victim in some([Row(one) for one in TABLES]) if victim != "command"]
     with attach(home.root, "farm") as session:
         for row, victim in cells:
-            MATRIX.note(row, victim, "FAILED")
+            note(row, victim, "FAILED")
             gateway = pid(home, "gateway")
             os.kill(gateway, signal.SIGSTOP)
             for path in home.root.glob("catalog.sqlite*"):
@@ -152,7 +154,7 @@ def test_kills_while_the_tables_are_made(home: Home, points: Points, raw: list[P
             kill(holder if victim == "gateway" else pid(home, victim))
             points.let_go()
             assert session.client.get("/productions", patience_s=PATIENCE_S) == {"productions": []}
-            MATRIX.note(row, victim, "passed")
+            note(row, victim, "passed")
         with Drill(session, points, iter(raw), production) as drill:
             drill.finish()
         prove(house, "drill", drill.inputs)
@@ -212,10 +214,10 @@ def test_the_command_is_killed_while_it_backs_up_and_restores(
 
 def _kill_command(home: Home, points: Points, point: str, *words: str | Path) -> None:
     """Kill a command while it is held at a point."""
-    MATRIX.note(Row(point), "command", "FAILED")
+    note(Row(point), "command", "FAILED")
     points.lay(point)
     with subprocess.Popen([COMMAND, "--home", home.root, *words], stdout=subprocess.DEVNULL) as child:
         assert points.held(point) == child.pid
         kill(child.pid)
     points.let_go()
-    MATRIX.note(Row(point), "command", "passed")
+    note(Row(point), "command", "passed")

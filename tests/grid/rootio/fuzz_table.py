@@ -37,11 +37,11 @@ HEADS = (
 OURS = {"no packing": "none", "zlib": "zlib:1", "lzma": "lzma:1", "lz4": "lz4:1", "zstd": "zstd:1"}
 #: Files that take a second or so each time get fewer mutations: this part of what the others get.
 SLOW = {
-    "nano_dy_rntuple.root": 0.02,
-    "nano_dy_empty.root": 0.05,
-    "Tuple_1.root": 0.05,
-    "Tuple_2.root": 0.05,
-    "uproot-stl_containers.root": 0.1,
+    "nano_dy_rntuple.root": 0.01,
+    "nano_dy_empty.root": 0.025,
+    "Tuple_1.root": 0.025,
+    "Tuple_2.root": 0.025,
+    "uproot-stl_containers.root": 0.05,
 }
 
 
