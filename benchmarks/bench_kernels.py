@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import lz4.block
 import numpy as np
 import pytest
+import xxhash
 from isal import isal_zlib
 
-from kernels import adler, bits, content, fingerprint, jagged, prescale, reference, unique
+from kernels import (
+    adler,
+    bits,
+    content,
+    fingerprint,
+    jagged,
+    lz4blocks,
+    prescale,
+    reference,
+    rows,
+    unique,
+    xxh64,
+)
 from kernels.warm import warm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -83,6 +98,35 @@ def streams() -> NDArray[np.uint64]:
         for stream in rng.choice(STREAMS, rng.integers(1, 3), replace=False):
             owners[stream].append(path)
     return np.stack([bits.mask_words(owned, PATHS) for owned in owners])
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """LZ4 blocks one behind the other, as many and as small as the baskets of a NanoAOD."""
+
+    data: NDArray[np.uint8]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    places: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    def each(self) -> Iterator[tuple[memoryview, int]]:
+        view = self.data.data
+        bounds = zip(self.begins.tolist(), self.ends.tolist(), self.sizes.tolist(), strict=True)
+        return ((view[begin:end], size) for begin, end, size in bounds)
+
+
+@pytest.fixture(scope="module")
+def blocks(scale: float) -> Blocks:
+    chance = np.random.default_rng(9)
+    size, number = 16_000, max(4, int(4000 * scale))
+    # floats of few mantissa bits, as experiments write them
+    values = [chance.exponential(20, size // 4).astype("f4").view("u4") & 0xFFFFE000 for _ in range(number)]
+    packed = [lz4.block.compress(one.astype("u4").tobytes(), store_size=False) for one in values]
+    ends = np.cumsum([len(one) for one in packed])
+    sizes = np.full(number, size)
+    begins = ends - np.array([len(one) for one in packed])
+    return Blocks(np.frombuffer(b"".join(packed), np.uint8), begins, ends, np.cumsum(sizes) - sizes, sizes)
 
 
 def compare(
@@ -296,6 +340,44 @@ def test_group_sums(benchmark: BenchmarkFixture, way: str, masks: NDArray[np.uin
         "numpy": lambda: reference.group_sums(masks, group, len(found)),
     }
     compare(benchmark, way, masks.nbytes, ways)
+
+
+@WAYS
+def test_falling(benchmark: BenchmarkFixture, way: str, jets: tuple[NDArray[Any], ...]) -> None:
+    _, offsets, _ = jets
+    listed = offsets.astype(">i4").view(np.uint8)
+    counts = np.full(max(1, len(offsets) // 1000), len(offsets) // max(1, len(offsets) // 1000))
+    begins, least = 4 * (np.cumsum(counts) - counts), np.zeros_like(counts)
+    most = np.full_like(counts, int(offsets[-1]))
+    ways = {
+        "kernels": lambda: rows.falling(listed, begins, counts, least, most),
+        "numpy": lambda: reference.falling(listed, begins, counts, least, most),
+    }
+    compare(benchmark, way, listed.nbytes, ways)
+
+
+@pytest.mark.parametrize("way", ["kernels", "lz4"])
+def test_lz4_blocks(benchmark: BenchmarkFixture, way: str, blocks: Blocks) -> None:
+    def unpacked() -> NDArray[np.uint8]:
+        out = np.empty(int(blocks.sizes.sum()) + lz4blocks.SLACK, np.uint8)
+        assert lz4blocks.unpack(blocks.data, blocks.begins, blocks.ends, out, blocks.places, blocks.sizes) < 0
+        return out[: -lz4blocks.SLACK]
+
+    def by_the_library() -> NDArray[np.uint8]:
+        parts = [lz4.block.decompress(one, uncompressed_size=size) for one, size in blocks.each()]
+        return np.frombuffer(b"".join(parts), np.uint8)
+
+    ways: dict[str, Callable[[], Any]] = {"kernels": unpacked, "lz4": by_the_library}
+    compare(benchmark, way, len(blocks.data), ways, judge="lz4")
+
+
+@pytest.mark.parametrize("way", ["kernels", "xxhash"])
+def test_xxh64(benchmark: BenchmarkFixture, way: str, blocks: Blocks) -> None:
+    ways: dict[str, Callable[[], Any]] = {
+        "kernels": lambda: xxh64.digests(blocks.data, blocks.begins, blocks.ends),
+        "xxhash": lambda: np.array([xxhash.xxh64_intdigest(one) for one, _ in blocks.each()], np.uint64),
+    }
+    compare(benchmark, way, len(blocks.data), ways, judge="xxhash")
 
 
 @pytest.mark.parametrize("way", ["kernels", "numpy", "zlib", "isal"])
