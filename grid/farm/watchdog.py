@@ -82,9 +82,17 @@ def _family(process: int) -> list[int]:
     """Return a process and all its descendants, without listing every process of the machine."""
     found = [process]
     for member in found:
-        for children in Path(f"/proc/{member}/task").glob("*/children"):
-            found += map(int, _read(children).split())
+        for task in _tasks(member):
+            found += map(int, _read(Path(f"/proc/{member}/task/{task}/children")).split())
     return found
+
+
+def _tasks(process: int) -> list[str]:
+    """Return the threads of a process; none when it is gone, also if it goes meanwhile."""
+    try:
+        return [task.name for task in Path(f"/proc/{process}/task").iterdir()]
+    except OSError:
+        return []
 
 
 def _resident(process: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 from grid.farm.watchdog import Limits, judge, memory_of
 from tests.grid.farm.conftest import until
@@ -50,3 +51,15 @@ def test_memory_counts_a_process_and_its_children() -> None:
     assert 50_000_000 <= memory_of(child.pid, limit=1) <= alone
     child.communicate("")
     until(lambda: memory_of(child.pid, limit=1) == 0)
+
+
+def test_memory_of_a_process_that_ends_meanwhile() -> None:
+    """One that is there when its tasks are looked for may be gone when they are listed."""
+    for _ in range(300):
+        process = os.posix_spawn("/bin/true", ["true"], {})
+        reaper = threading.Thread(target=os.waitpid, args=(process, 0))
+        reaper.start()
+        while reaper.is_alive():
+            memory_of(process, limit=1 << 60)
+        reaper.join()
+        assert memory_of(process, limit=1 << 60) == 0
