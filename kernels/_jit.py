@@ -80,7 +80,9 @@ def _no_extensions() -> Iterator[None]:
     them still.
     """
     entrypoints: Any = importlib.import_module("numba.core.entrypoints")
-    before = entrypoints._already_initialized
+    before = getattr(
+        entrypoints, "_already_initialized", False
+    )  # numba's own: it may go, and then nothing is kept off
     entrypoints._already_initialized = True
     try:
         yield

@@ -356,21 +356,27 @@ def translated(url: str, key: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             # The system's word on the storage. An offset that it calls invalid comes from the bytes.
             raise MissingFile(f"it can't be read: {error.strerror}", where=url) from error
-        if type(error).__name__ == "UnknownInterpretation":
+        if isinstance(error, _unknown()):
             raise UnsupportedContent("uproot has no rule to read it", where=where) from error
         raise _kind(error, key)(_sentence(error), where=where) from error
 
 
+def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
+    """Return an error of a module, if that is loaded: otherwise nothing raises it."""
+    return (getattr(sys.modules[module], name),) if module in sys.modules else ()
+
+
+def _unknown() -> tuple[type[Exception], ...]:
+    """Return what uproot raises where it has no rule."""
+    return _loaded("uproot.interpretation.identify", "UnknownInterpretation")
+
+
 def _failures() -> tuple[type[Exception], ...]:
-    """Return what foreign libraries raise over bytes that they don't understand; of those that are loaded."""
-    theirs = (
-        ("uproot.deserialization", "DeserializationError"),
-        ("uproot.interpretation.identify", "UnknownInterpretation"),
-        ("cramjam", "DecompressionError"),
-    )
-    loaded = [getattr(sys.modules[module], name) for module, name in theirs if module in sys.modules]
+    """Return what foreign libraries raise over bytes that they don't understand."""
     return (
-        *loaded,
+        *_unknown(),
+        *_loaded("uproot.deserialization", "DeserializationError"),
+        *_loaded("cramjam", "DecompressionError"),
         ArithmeticError,
         AssertionError,
         AttributeError,

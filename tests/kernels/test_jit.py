@@ -137,3 +137,18 @@ def test_kernels_keep_their_name_and_documentation() -> None:
     doubled = kernel(double)
     assert doubled(21) == 42
     assert (getattr(doubled, "__name__", ""), doubled.__doc__) == ("double", "Twice.")
+
+
+def test_kernels_load_no_extension_of_numba_and_others_have_them_still() -> None:
+    code = """
+import sys
+import numba
+import numpy as np
+from kernels.adler import adler32
+assert adler32(b"abc") == 0x024D0127
+assert "awkward" not in sys.modules
+import awkward as ak
+count = numba.njit(lambda lists: len(lists))
+assert count(ak.Array([[1], [2, 3]])) == 2
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -114,7 +114,8 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ValidationError)
-    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:20]]
+    said = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()[:20]]
+    problems = [f"{place}: {what}" if place else what for place, what in said]
     refused = UsageError("the request is malformed: " + "; ".join(problems), where=request.url.path)
     return _answer(request, 422, refused)
 
