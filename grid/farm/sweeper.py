@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog import backup, sweep
 from sitecfg.points import reach
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from catalog.engine import Catalog
 
 __all__ = ["Sweeper"]
@@ -71,13 +72,28 @@ class Sweeper:
         """Return what would be removed now; nothing is changed."""
         oldest = time.time() - self._age_s  # compared with the file system's clock, which is this host's
         old = {}
-        for path in self._pool.rglob("*"):
-            match = _OURS.search(path.name)
-            if match and path.is_file() and path.stat().st_mtime < oldest:
-                old[path] = match["runner"]
+        for folder, _, names in os.walk(self._pool, onerror=_unless_gone):
+            for name in names:
+                match, path = _OURS.search(name), Path(folder, name)
+                if match and _written_before(path, oldest):
+                    old[path] = match["runner"]
         if not old:
             return []
         with catalog.read() as tx:
             live = {runner[:8] for runner in sweep.live_runners(tx)}
             known = sweep.registered(tx, [path.as_uri() for path in old])
         return [path for path, runner in old.items() if runner not in live and path.as_uri() not in known]
+
+
+def _written_before(path: Path, when: float) -> bool:
+    """Whether there is a file that nobody has written to since; attempts name and remove theirs meanwhile."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_mtime < when
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

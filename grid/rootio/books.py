@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Books", "MaskBook", "difference", "total"]
+__all__ = ["Books", "MaskBook", "difference", "total", "with_contents"]
+
+#: Events whose contents are added at once.
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,20 @@ class Books:
             )
             for mask in sorted(self._events)
         )
+
+
+def with_contents(
+    books: Iterable[MaskBook], masks: NDArray[np.uint64], hashes: NDArray[np.uint64]
+) -> tuple[MaskBook, ...]:
+    """Return the books of all events of a file with what these hold: uint64 ``[n]`` masks and content hashes."""
+    found, _, group = bits.census(masks)
+    sums = np.zeros((len(found), 2), np.uint64)
+    for start in range(0, len(masks), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        keys = fingerprint.event_keys([hashes[part]])
+        sums += fingerprint.group_fingerprints(keys, group[part], len(found))
+    contents = dict(zip(found.tolist(), map(fingerprint.to_hex, sums), strict=True))
+    return tuple(replace(book, content=contents[book.mask]) for book in books)
 
 
 def total(books: Iterable[MaskBook], stream: int | None = None) -> MaskBook:

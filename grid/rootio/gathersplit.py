@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.books import Books, MaskBook, difference, total
+from grid.rootio.books import Books, MaskBook, difference, total, with_contents
 from grid.rootio.carry import carry
 from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
@@ -23,6 +23,8 @@ from grid.rootio.gather.clusters import Clusters
 from grid.rootio.gather.gatherer import Gatherer
 from grid.rootio.gather.masks import by_masks, every
 from grid.rootio.gather.ntuple import NTupleGatherer
+from grid.rootio.gather.rereading import read_again
+from grid.rootio.gather.values import Values
 from grid.rootio.keep import parse
 from grid.rootio.merging import CantCopy
 from grid.rootio.ntuple import read_ntuple
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.events import Identity
+    from grid.rootio.gather.rereading import Again
     from grid.rootio.source import Source, TreeInfo
     from grid.rootio.splitting import SplitRecipe
 
@@ -115,10 +119,9 @@ class GatherSplit:
             for sink in sinks:
                 sink.streamers = source.streamers
             with _left_to_the_other_way(unless=bool(source.ntuples)):
+                values = self._values()
                 gatherers = [
-                    (NTupleGatherer if path in source.ntuples else Gatherer)(
-                        source, path, sinks, self.recipe.compression
-                    )
+                    self._gatherer(source, path, sinks, values if path in self.events else None)
                     for path in (*self.events, *self.rows)
                 ]
             masks, books = self._look()
@@ -128,29 +131,37 @@ class GatherSplit:
                 chosen = by_masks(masks, len(sinks)) if is_events else every(len(sinks))
                 wanted = counts if is_events else [gatherer.entries] * len(sinks)
                 gatherer.run(chosen, wanted, partial(self._tell_written, number, len(gatherers)))
+            if values is not None:
+                values.check(self.source.url)
+                books = with_contents(books, masks, values.hashes)
             for sink in sinks:
                 self.objects.put(sink)
-            written = [sink.close() for sink in sinks]
             outputs = tuple(
-                SplitOutput.of(
-                    path,
-                    written[bit],
-                    self._prove(bit, gatherers, books, counts[bit]),
-                    stream=self.streams.names[bit],
-                    stream_bit=bit,
-                )
-                for bit, path in enumerate(self.paths)
+                self._finish(bit, sink, gatherers, total(books, bit)) for bit, sink in enumerate(sinks)
             )
         return SplitReport(
             self.entries,
             self.streams.names,
             outputs,
             books,
-            MaskBook(0, 0, NOTHING, None),
+            MaskBook(0, 0, NOTHING, None if values is None else NOTHING),
             tuple(map(tuple, self.overlap.tolist())),
             self.dropped,
             (*self.notes, *self.objects.copied),
         )
+
+    def _values(self) -> Values | None:
+        """Return what takes in the events' values, where the bytes of all branches tell them."""
+        readers = {path: self.source.of_bytes(path) for path in self.events}
+        plain = {path: found for path, found in readers.items() if found}
+        return Values(self.entries, plain) if len(plain) == len(readers) else None
+
+    def _gatherer(
+        self, source: Input, path: str, sinks: Sequence[Sink], values: Values | None
+    ) -> Gatherer | NTupleGatherer:
+        if path in source.ntuples:
+            return NTupleGatherer(source, path, sinks, self.recipe.compression)
+        return Gatherer(source, path, sinks, self.recipe.compression, values)
 
     def _sink(self, bit: int, source: Input) -> Sink:
         record = {**self.record, "stream": self.streams.names[bit]}
@@ -192,22 +203,34 @@ class GatherSplit:
             raise ClosureError(wrong, where=self.source.url)
         return np.concatenate(parts), closed
 
+    def _finish(
+        self, bit: int, sink: Sink, gatherers: Sequence[Gatherer | NTupleGatherer], booked: MaskBook
+    ) -> SplitOutput:
+        """Close an output, which reads it again."""
+        proven: list[Proven] = []
+
+        def read_back(_: Path) -> Checksums:
+            found, sums = self._prove(bit, gatherers, booked)
+            proven.append(found)
+            return sums
+
+        written = sink.close(read_back)
+        stream = {"stream": self.streams.names[bit], "stream_bit": bit}
+        return SplitOutput.of(self.paths[bit], written, proven[0], **stream)
+
     def _prove(
-        self, bit: int, gatherers: Sequence[Gatherer | NTupleGatherer], books: Sequence[MaskBook], events: int
-    ) -> Proven:
+        self, bit: int, gatherers: Sequence[Gatherer | NTupleGatherer], booked: MaskBook
+    ) -> tuple[Proven, Checksums]:
         """Read an output again and hold it against what was gathered for it, and who it should hold."""
-        path, booked = self.paths[bit], total(books, bit)
-        trees = {}
+        path = self.paths[bit]
         try:
             with Input(path) as found:
                 if set(found.trees | found.ntuples) != {*self.events, *self.rows}:
                     raise ClosureError("it has other trees than the input", where=str(path))
                 if found.record != {**self.record, "stream": self.streams.names[bit]}:
                     raise ClosureError("its record is not the one that was written", where=str(path))
-                for name, gatherer in zip((*self.events, *self.rows), gatherers, strict=True):
-                    trees[name] = events if name in self.events else gatherer.entries
-                    gatherer.check(bit, found, trees[name])
-                number, mark, sections = self._who(found)
+                trees, known, sums = self._hold(bit, found, gatherers, booked.events)
+                number, mark, sections = self._who(found, known)
             self.objects.check(path)
         except InputError as error:
             raise ClosureError(
@@ -219,13 +242,36 @@ class GatherSplit:
                 where=str(path),
             )
         self._tell(_WRITTEN + (_PROVEN - _WRITTEN) * (bit + 1) / len(self.paths))
-        return Proven(trees, number, mark, None, listed(sections))
+        return Proven(trees, number, mark, booked.content, listed(sections)), sums
 
-    def _who(self, found: Input) -> tuple[int, str, Counter[tuple[int, int]]]:
-        """Return how many events an output has, which, and in what run sections."""
+    def _hold(
+        self, bit: int, found: Input, gatherers: Sequence[Gatherer | NTupleGatherer], events: int
+    ) -> tuple[dict[str, int], list[list[NDArray[Any]]], Checksums]:
+        """Hold what an output has against what was gathered for it.
+
+        Returns its trees' entries, who the events are where that comes with reading the trees, and the checksums.
+        """
+        trees: dict[str, int] = {}
+        again: list[tuple[Gatherer, Again]] = []
+        for name, gatherer in zip((*self.events, *self.rows), gatherers, strict=True):
+            trees[name] = events if name in self.events else gatherer.entries
+            if isinstance(gatherer, NTupleGatherer):
+                gatherer.check(bit, found, trees[name])
+            else:
+                names = self.identity.names if name == self.identity.tree else ()
+                again.append((gatherer, gatherer.again(bit, found, trees[name], names)))
+        sums = read_again(found.image, [tree for _, tree in again])
+        for gatherer, tree in again:
+            gatherer.check(bit, tree.sums, str(found.path))
+        return trees, [list(tree.columns.values()) for _, tree in again if tree.columns], sums
+
+    def _who(
+        self, found: Input, known: Sequence[Sequence[NDArray[Any]]]
+    ) -> tuple[int, str, Counter[tuple[int, int]]]:
+        """Return how many events an output has, which, and in what run sections; who they are may be known already."""
         sections = Counter[tuple[int, int]]()
         read, number = np.zeros(2, np.uint64), 0
-        for columns in self._identities(found):
+        for columns in known or self._identities(found):
             read += fingerprint.fingerprint(fingerprint.event_keys(columns))
             number += len(columns[0])
             for run, section, count in sections_of(dict(zip(self.identity.names, columns, strict=True))):

@@ -17,6 +17,8 @@ from grid.rootio.readers import BranchReader, TreeReader
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from grid.rootio.image import Image
     from grid.rootio.plaintree import PlainBranch
     from grid.rootio.source import TreeInfo
@@ -47,8 +49,9 @@ def open_plain(image: Image, seek: int, path: str) -> tuple[TreeInfo, TreeReader
     reader = TreeReader()
     for plain in tree.branches:
         branch = _branch(plain)
+        baskets = _Baskets(image, plain, branch)
         reader.readers[plain.name] = BranchReader(
-            branch, _Baskets(image, plain, branch), plain.edges, _unpacked(plain)
+            branch, baskets, plain.edges, _unpacked(plain), baskets.column
         )
         reader.compression_codes.append(plain.compression)
     return TreeInfo(path, "TTree", tree.entries, tree.title, reader.branches, ()), reader
@@ -78,20 +81,33 @@ class _Baskets:
 
     def __call__(self, number: int, start: int, stop: int) -> Column:
         data, edges = self._unpack(number, stop - start)
+        try:
+            return self.column(data, stop - start, edges)
+        except CorruptFile as error:
+            raise CorruptFile(f"basket {number} is unsound: {error.what}") from error
+
+    def column(
+        self, data: memoryview | NDArray[np.uint8], entries: int, edges: NDArray[np.int64] | None
+    ) -> Column:
+        """Return the values of entries from their bytes; see :class:`grid.rootio.readers.BranchReader`."""
         disk = self.plain.disk
         width = disk.itemsize * math.prod(self.plain.shape)
+        if len(data) % width:
+            raise CorruptFile(f"its {len(data)} bytes are no whole number of values")
         values = np.frombuffer(data, disk).astype(self.branch.dtype).reshape(-1, *self.plain.shape)
         if self.plain.counter is None:
-            if len(values) != stop - start:
-                raise CorruptFile(f"basket {number} has {len(values)} values for {stop - start} entries")
+            if len(values) != entries:
+                raise CorruptFile(f"it has {len(values)} values for {entries} entries")
             return Column(values)
+        if edges is None:
+            edges = np.arange(entries + 1) * (len(data) // max(entries, 1))
         offsets, rest = np.divmod(edges, width)
         if rest.any():
-            raise CorruptFile(f"basket {number} has an entry that is no whole number of values")
+            raise CorruptFile("it has an entry that is no whole number of values")
         return Column(values, (offsets,))
 
-    def _unpack(self, number: int, entries: int) -> tuple[memoryview, np.ndarray[Any, np.dtype[np.int64]]]:
-        """Return a basket's bytes, and where each entry begins and the last ends."""
+    def _unpack(self, number: int, entries: int) -> tuple[memoryview, NDArray[np.int64] | None]:
+        """Return a basket's bytes, and where each entry begins and the last ends, if they vary in size."""
         seek, nbytes = self.plain.seeks[number], self.plain.nbytes[number]
         raw = self.image.read(seek, nbytes, f"basket {number}")
         key, at = parse_key(raw)
@@ -105,7 +121,7 @@ class _Baskets:
                 f"basket {number} says that it has {held} entries in {border} bytes, not {entries}"
             )
         if self.plain.counter is None:
-            return data[:border], np.zeros(0, np.int64)
+            return data[:border], None
         edges = np.empty(entries + 1, np.int64)
         stored = np.frombuffer(data, ">i4", offset=border)
         if len(stored) < entries + 1 and (entries or border):

@@ -35,12 +35,16 @@ class BranchReader:
         int64 ``[k + 1]``: the first entry of each piece, and the end of the last.
     unpacked
         float64 ``[k]``: about how many bytes each piece has, unpacked.
+    of_bytes
+        Makes a column of entries' bytes as they are stored: called with these, the number of entries, and where each
+        begins and the last ends, if they vary in size. ``None`` where more than that has to be known.
     """
 
     branch: Branch
     decode: Callable[[int, int, int], Column]
     edges: NDArray[np.int64]
     unpacked: NDArray[np.float64]
+    of_bytes: Callable[[NDArray[np.uint8], int, NDArray[np.int64] | None], Column] | None = None
     held: tuple[int, Column] | None = None
 
     def read(self, start: int, stop: int) -> Column:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from grid.rootio.columns import Branch, Column
-    from grid.rootio.readers import TreeReader
+    from grid.rootio.readers import BranchReader, TreeReader
 
 __all__ = ["Chunk", "Source", "TreeInfo", "open_source"]
 
@@ -171,9 +171,7 @@ class Source:
             self.info(path)
             codes = max(codes, self._readers[path].compression_codes, key=len)
         code = max(set(codes), key=codes.count) if codes else 0
-        if code == 0:
-            code = self._compression
-        return compression_name(code)
+        return compression_name(code or self._compression)
 
     def info(self, path: str) -> TreeInfo:
         """Describe one tree.
@@ -203,6 +201,11 @@ class Source:
 
                     self._infos[path], self._readers[path] = open_rntuple(self._file, listed.name, path)
         return self._infos[path]
+
+    def of_bytes(self, path: str) -> dict[str, BranchReader] | None:
+        """Return what reads a tree's branches, if the bytes of each one's entries tell its values; else ``None``."""
+        plain, readers = not self.info(path).refused, self._readers[path].readers
+        return readers if plain and all(one.of_bytes for one in readers.values()) else None
 
     def read(self, path: str, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """Read entries ``start <= i < stop`` of some branches of a tree; at least one basket each is unpacked.

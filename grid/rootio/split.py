@@ -1,10 +1,10 @@
 """Split a file by trigger bit: one output per stream, every event accounted for.
 
-Events are read as values, once, in chunks of bounded size; each goes to every stream of which a path fired. Other trees
-are copied whole into every output. Then each output is read again, from the file, and held against the books.
+Where nobody changes the events, their bytes are gathered from baskets and pages (:mod:`grid.rootio.gathersplit`).
 
-Where something in a file can't be expressed as values, and nobody's code changes them, the bytes of events are gathered
-from their baskets instead (:mod:`grid.rootio.gathersplit`).
+Where a user's function or keep rules do, or their identity has to be made, or the input is a remote one, events are
+read as values, once, in chunks of bounded size; each goes to every stream of which a path fired. Other trees are copied
+whole into every output. Then each output is read again, from the file, and held against the books.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.books import Books, MaskBook, difference, total
-from grid.rootio.carry import carry, unwritable
+from grid.rootio.carry import carry
 from grid.rootio.checksums import checksum_file
 from grid.rootio.events import find_event_trees, find_identity
 from grid.rootio.facts import menu_notes
@@ -111,19 +111,18 @@ def split(
         origin = checksum_file(Path(source)).xxh3
     with ExitStack() as stack:
         raw = stack.enter_context(open_source(source))
-        if process is None and made is None and _needs_bytes(raw, recipe):
+        if process is None and made is None and _stay_as_they_are(raw, recipe):
             with suppress(CantCopy):
                 return GatherSplit(raw, outputs, recipe, origin, record or {}, progress).run()
         opened = raw if made is None else stack.enter_context(open_source(made))
         return _Split(raw, opened, outputs, recipe, origin, record or {}, progress).run(process)
 
 
-def _needs_bytes(source: Source, recipe: SplitRecipe) -> bool:
-    """Whether something in a local file's trees can't be read, or written, as values; RNTuples stay what they are."""
+def _stay_as_they_are(source: Source, recipe: SplitRecipe) -> bool:
+    """Whether trees of a local file stay what they are, with all of their branches."""
     if "://" in source.url or recipe.keep:
         return False
-    ntuples = recipe.format is None and any(info.kind == "RNTuple" for info in source.trees.values())
-    return ntuples or any(info.refused or unwritable(info) for info in source.trees.values())
+    return recipe.format is None or all(info.kind != "RNTuple" for info in source.trees.values())
 
 
 class _Split:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.columns import Branch, Column
 
-__all__ = ["NOTHING", "Tally", "content_hashes", "sum_hex"]
+__all__ = ["NOTHING", "Tally", "content_hashes", "salt_of_branch", "sum_hex"]
 
 #: The fingerprint, and the content, of no event.
 NOTHING = "0" * 32
@@ -107,14 +107,16 @@ def content_hashes(
     total: Any = None
     for path, columns in trees.items():
         for branch in branches[path]:
-            salt = content.salt_of(
-                f"{round_} {path} {branch.name} {branch.dtype.str} {branch.shape} {branch.levels}"
-            )
-            hashes = columns[branch.name].content(int(salt))
+            hashes = columns[branch.name].content(int(salt_of_branch(path, branch, round_=round_)))
             total = hashes if total is None else total + hashes
     if total is None:
         raise ValueError("there is no branch to take the content of")
     return content.seal(total)
+
+
+def salt_of_branch(path: str, branch: Branch, *, round_: int = 0) -> np.uint64:
+    """Return what keeps the values of a tree's branch apart from those of others."""
+    return content.salt_of(f"{round_} {path} {branch.name} {branch.dtype.str} {branch.shape} {branch.levels}")
 
 
 def sum_hex(words: Iterable[str]) -> str:

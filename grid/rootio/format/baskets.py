@@ -69,7 +69,7 @@ def parse_head(data: bytes | memoryview, at: int) -> BasketHead:
 
 
 def entry_offsets(
-    data: bytes, size: int, entries: int, key_length: int, *, sizes: bool = False
+    data: bytes | NDArray[np.uint8], size: int, entries: int, key_length: int, *, sizes: bool = False
 ) -> NDArray[np.int64]:
     """Return where each entry of an unpacked basket begins, and where the last one ends: int64 ``[entries + 1]``.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from grid.rootio.format.keys import parse_text
+from grid.rootio.format.nodes import after_tobject
 from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
 from sitecfg.errors import CorruptFile
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["ClassInfo", "Member", "Streamers", "read_streamers"]
 
 _NEW_CLASS: Final = 0xFFFFFFFF
-_REFERENCED: Final = 1 << 4
 _COUNTED: Final = frozenset({"TStreamerBasicPointer", "TStreamerLoop"})
 
 
@@ -121,7 +121,7 @@ class _Reader:
     def listed(self, at: int) -> Iterator[tuple[str, int, int]]:
         """Yield the items of a TList: class, and where their bodies begin and end."""
         _, at, end = self.version(at)
-        _, at = parse_text(self.data, self.tobject(at))
+        _, at = parse_text(self.data, after_tobject(self.data, at))
         (count,) = struct.unpack_from(">i", self.data, at)
         at += 4
         for _ in range(count):
@@ -139,7 +139,7 @@ class _Reader:
         head = self.data[begin : at + 8]
         _, at, _ = self.pointed(at + 8)
         array_format, array_begin, array_end = self.version(at)
-        _, at = parse_text(self.data, self.tobject(array_begin))
+        _, at = parse_text(self.data, after_tobject(self.data, array_begin))
         count, _ = struct.unpack_from(">ii", self.data, at)
         at += 8
         array = self.data[array_begin:at]
@@ -204,13 +204,9 @@ class _Reader:
         self.class_at[at + 4] = _text(self.data[at + 8 : stop])
         return self.class_at[at + 4], stop + 1, end
 
-    def tobject(self, at: int) -> int:
-        _, _, bits = struct.unpack_from(">HII", self.data, at)
-        return at + (12 if bits & _REFERENCED else 10)
-
     def named(self, at: int) -> tuple[str, str, int]:
         _, at, end = self.version(at)
-        name, at = parse_text(self.data, self.tobject(at))
+        name, at = parse_text(self.data, after_tobject(self.data, at))
         title, _ = parse_text(self.data, at)
         return _text(name), _text(title), end
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["BASE", "LISTS", "OF_POINTERS", "PLAIN", "POINTER", "REFERENCED", "TOBJECT", "Node", "Plain"]
+__all__ = [
+    "BASE",
+    "LISTS",
+    "OF_POINTERS",
+    "PLAIN",
+    "POINTER",
+    "REFERENCED",
+    "TOBJECT",
+    "Node",
+    "Plain",
+    "after_tobject",
+]
 
 #: Bytes of each plain type, by ROOT's number: char, short, int, long, float, counter ... bool. 9 and 19 vary.
 PLAIN: Final = {
@@ -33,6 +45,12 @@ REFERENCED: Final = 1 << 4
 LISTS: Final = frozenset({"TList", "THashList"})
 #: How many pointers an item is in collections without options.
 OF_POINTERS: Final = {"TObjArray": 1, "TMap": 2}
+
+
+def after_tobject(data: bytes, at: int) -> int:
+    """Return where a TObject ends."""
+    _, _, bits = struct.unpack_from(">HII", data, at)
+    return at + (12 if bits & REFERENCED else 10)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

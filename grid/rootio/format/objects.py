@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["ObjectWriter", "named", "text", "tobject", "versioned"]
+__all__ = [
+    "BYTE_COUNT",
+    "CLASS_MASK",
+    "MAP_OFFSET",
+    "NEW_CLASS",
+    "ObjectWriter",
+    "named",
+    "text",
+    "tobject",
+    "versioned",
+]
 
 #: Marks a byte count; also the bit that says "a class follows by reference".
 BYTE_COUNT = 0x40000000

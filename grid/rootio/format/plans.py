@@ -146,7 +146,7 @@ def _step(info: ClassInfo, member: Member, where: str) -> _Step:
     if POINTER < code < _STRING and code - POINTER in PLAIN:
         return lambda walk, at, end, node: walk.counted(at, end, node, member)
     if code in _STL and "*" not in member.kind:
-        return lambda walk, at, end, _: walk.collection_of_the_library(at, end)
+        return lambda walk, at, end, node: walk.collection_of_the_library(_marked(node, member, at), end)
     if code in _STL and _STL_OF_POINTERS.fullmatch(member.kind):
         return lambda walk, at, end, node: walk.pointers_of_the_library(at, end, node)
     raise UnsupportedContent(

@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from grid.rootio.format.keys import parse_text
-from grid.rootio.format.nodes import BASE, LISTS, OF_POINTERS, PLAIN, POINTER, REFERENCED, TOBJECT, Node
+from grid.rootio.format.nodes import BASE, LISTS, OF_POINTERS, PLAIN, POINTER, TOBJECT, Node, after_tobject
 from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
 from grid.rootio.format.plans import Plans
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -40,6 +40,8 @@ _ARRAYS: Final = {
 }
 #: Colours and such: numbers only, whose description some writers leave out, or give for another version.
 _ATTRIBUTES: Final = frozenset({"TAttLine", "TAttFill", "TAttMarker"})
+#: What refers to nothing, and writes itself otherwise than its description says.
+_OPAQUE: Final = frozenset({"TBasket", "TTreeIndex"})
 #: A bit in the version of a container: its objects are stored member by member.
 _BY_MEMBERS: Final = 1 << 14
 
@@ -154,8 +156,8 @@ class Walk:
         name, body = self._class_name(at + 4, end)
         node = Node(name, body, end, parent)
         self.nodes[at] = node
-        if name == "TBasket":
-            return end  # it refers to nothing
+        if name in _OPAQUE:
+            return end
         if self.object(name, body, end, node) != end:
             raise CorruptFile(f"a {name} does not end where it should", where=self.where)
         return end
@@ -241,9 +243,8 @@ class Walk:
         return at
 
     def _tobject(self, at: int) -> int:
-        _, _, bits = struct.unpack_from(">HII", self.data, at)
         self.tobjects.append(at)
-        return at + (12 if bits & REFERENCED else 10)
+        return after_tobject(self.data, at)
 
     def _skip(self, at: int, size: int, limit: int) -> int:
         if not 0 <= size <= limit - at:

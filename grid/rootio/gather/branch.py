@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from grid.rootio.format.baskets import BasketKey, Packed
-from grid.rootio.gather.filling import Digest, Filler
+from grid.rootio.gather.filling import Filler
 from grid.rootio.gather.unpacked import Entries, Raw, inside, join, read_basket
 from grid.rootio.merging import CantCopy
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from grid.rootio.format.blocks import Compression
     from grid.rootio.image import Image
     from grid.rootio.verbatim.baskets import Embedded
+    from grid.rootio.verbatim.sums import EntrySums
 
-__all__ = ["Basket", "BranchCut", "Pieces", "digest_of"]
+__all__ = ["Basket", "BranchCut", "Pieces"]
 
 #: What is ready to be written: a basket that was packed, or one as it is.
 Basket: TypeAlias = "Packed | Raw"
@@ -67,6 +68,10 @@ class BranchCut:
         Where its baskets lie.
     names
         Of the branch and of the tree.
+    sums
+        What the entries of the tree hold, and the branch's number in that.
+    values
+        Takes in the entries, in their order, too.
     target
         The unpacked bytes of an output's basket.
     room
@@ -84,6 +89,8 @@ class BranchCut:
         image: Image,
         of: Pieces,
         names: tuple[str, str],
+        sums: tuple[EntrySums, int],
+        values: Callable[[int, Entries], None] | None,
         *,
         target: int,
         room: int,
@@ -93,6 +100,11 @@ class BranchCut:
     ) -> None:
         self.of = of
         self._image, self._names, self._room, self._whole = image, names, room, whole
+        self._called = (
+            names[0].encode("utf-8", "surrogateescape"),
+            names[1].encode("utf-8", "surrogateescape"),
+        )
+        (self._sums, self._number), self._values = sums, values
         self.key = BasketKey(*names, room, 0, 0)
         self._target = target
         self.fillers = [Filler(self.key.length, target, compression) for _ in range(streams)]
@@ -141,6 +153,9 @@ class BranchCut:
         if self._width is None:
             self._width = joined.width
             self.key = BasketKey(*self._names, self._room, max(joined.width, 0), 0)
+        joined.add_to(self._sums, self._number, int(edges[0]))
+        if self._values is not None:
+            self._values(int(edges[0]), joined)
         counts = np.diff(edges)
         least = int(counts[counts > 0].min())
         for stream, index in enumerate(chosen(int(edges[0]), int(edges[-1]))):
@@ -152,23 +167,14 @@ class BranchCut:
             at = 0
             for number in whole:
                 raw, entries = window[number]
-                if raw is None or not entries.count:
+                if raw is None or not entries.count or raw.names != self._called:
                     continue
                 baskets.extend(filler.add(joined.take(index[at : cuts[number]])))
                 at = int(cuts[number])
                 if 2 * filler.held >= self._target:
                     baskets.extend(filler.flush())
                 if filler.empty:
-                    filler.digest.add(entries)
                     baskets.append(raw)
                     at = int(cuts[number + 1])
             if at < len(index):
                 baskets.extend(filler.add(joined.take(index[at:])))
-
-
-def digest_of(image: Image, of: Pieces) -> tuple[int, int, int]:
-    """Return what the entries of a branch add up to."""
-    found = Digest()
-    for _, entries in _pieces(image, of, of.edges[-1]):
-        found.add(entries)
-    return found.value

@@ -19,31 +19,9 @@ if TYPE_CHECKING:
     from grid.rootio.format.blocks import Compression
     from grid.rootio.gather.unpacked import Entries
 
-__all__ = ["Digest", "Filler"]
+__all__ = ["Filler"]
 
 _OFFSET = 4
-
-
-class Digest:
-    """What entries add up to, in their order, however they are cut into baskets."""
-
-    def __init__(self) -> None:
-        from xxhash import xxh3_64
-
-        self._data, self._lengths = xxh3_64(), xxh3_64()
-        self.entries = 0
-
-    def add(self, entries: Entries) -> None:
-        """Append entries."""
-        self.entries += entries.count
-        self._data.update(entries.data.data)
-        if (lengths := entries.lengths) is not None:
-            self._lengths.update(lengths.astype(np.int32).data)
-
-    @property
-    def value(self) -> tuple[int, int, int]:
-        """Their number, and the XXH3-64 of their bytes and of their lengths."""
-        return self.entries, self._data.intdigest(), self._lengths.intdigest()
 
 
 class Filler:
@@ -64,13 +42,11 @@ class Filler:
         self._parts: list[Entries] = []
         #: The bytes and the entries that are held back.
         self.held = 0
-        self.digest = Digest()
 
     def add(self, entries: Entries) -> Iterator[Packed]:
         """Append entries; yield the baskets that are full."""
         if not entries.count:
             return
-        self.digest.add(entries)
         self._parts.append(entries)
         self.held += len(entries.data) + (_OFFSET * entries.count if entries.edges is not None else 0)
         if self.held < self._target:

@@ -9,12 +9,15 @@ import numpy as np
 
 from grid.rootio.format.blocks import Compression
 from grid.rootio.gather.ahead import THREADS, ahead
-from grid.rootio.gather.branch import BranchCut, Pieces, digest_of
+from grid.rootio.gather.branch import BranchCut, Pieces
+from grid.rootio.gather.rereading import Again
 from grid.rootio.gather.tree import CutTree
 from grid.rootio.gather.unpacked import Raw
 from grid.rootio.verbatim.baskets import baskets_of
+from grid.rootio.verbatim.sums import EntrySums
 from grid.rootio.verbatim.template import Differs, Template
 from grid.rootio.verbatim.tree import in_order
+from grid.rootio.verbatim.treeindex import same
 from sitecfg.errors import ClosureError, CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
@@ -23,17 +26,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.gather.branch import Basket
+    from grid.rootio.gather.values import Values
     from grid.rootio.sink import Sink
     from grid.rootio.verbatim.baskets import Baskets
     from grid.rootio.verbatim.inputs import Input
     from grid.rootio.verbatim.slots import TreeView
+    from grid.rootio.verbatim.treeindex import TreeIndex
 
 __all__ = ["Gatherer"]
 
 #: What all streams together may hold back; beyond it baskets are written that are not full.
 _HELD: Final = 96 << 20
-#: Unpacked bytes of a tree that are gone through branch by branch, for all streams together; and for one.
-_SECTION, _MOST, _LEAST = 256 << 20, 64 << 20, 4 << 20
+#: Unpacked bytes of a tree that are gone through branch by branch, and of a branch for all streams together.
+_SECTION, _OF_BRANCH = 256 << 20, 32 << 20
+#: Entries that are compared at once.
+_COMPARED: Final = 1 << 18
 #: The usual size of a basket lies between these.
 _SMALLEST, _LARGEST = 4 << 10, 4 << 20
 
@@ -49,6 +56,8 @@ class Gatherer:
         The outputs.
     compression
         How everything is packed; ``None``: as each branch is in the input.
+    values
+        Takes in what is gathered from, as values.
 
     Raises
     ------
@@ -58,7 +67,14 @@ class Gatherer:
         If it holds what can't be copied like this.
     """
 
-    def __init__(self, source: Input, path: str, sinks: Sequence[Sink], compression: str | None) -> None:
+    def __init__(
+        self,
+        source: Input,
+        path: str,
+        sinks: Sequence[Sink],
+        compression: str | None,
+        values: Values | None = None,
+    ) -> None:
         entry = source.trees[path]
         self._source, self._path, self._sinks = source, path, sinks
         where = source.image.where(path)
@@ -68,7 +84,9 @@ class Gatherer:
         if self._template.friends:
             raise UnsupportedContent("its friends go with all of its entries, not with some", where=where)
         self._view = self._template.view()
-        self._baskets = baskets_of(self._view, where)
+        self._baskets, self._index = baskets_of(self._view, where), self._view.index(where)
+        #: For each stream what it has for an index.
+        self._indices: list[TreeIndex | None] = [None] * len(sinks)
         #: The entries of the tree.
         self.entries = int(self._view.numbers(self._template.tree)["fEntries"])
         title = entry.key.title.decode("utf-8", "surrogateescape")
@@ -77,7 +95,11 @@ class Gatherer:
         self._words[self._words < 0] = source.skeleton.header.compression
         if compression is not None:
             self._words[:] = self._baskets.numbers["fCompress"][:] = Compression.parse(compression).word
-        self._cuts = list(self._branches(whole=compression is None))
+        names = [branch.name.decode("utf-8", "surrogateescape") for branch in self._template.branches]
+        self._names = [f"{number} {name}" for number, name in enumerate(names)]
+        #: What each entry holds, of all that was gathered from.
+        self._sums = EntrySums(self.entries, self._names)
+        self._cuts = list(self._branches(values, whole=compression is None))
         #: For each stream: branch, size, first entry and position of every basket, and its unpacked size.
         self._lie: list[list[tuple[int, ...]]] = [[] for _ in sinks]
         self._written = np.zeros((len(self._cuts), len(sinks)), np.int64)
@@ -99,9 +121,8 @@ class Gatherer:
         progress
             Called with the share that is done.
         """
-        unpacked = float(self._baskets.numbers["fTotBytes"].sum()) / max(self.entries, 1)
-        size = min(_MOST, max(_LEAST, _SECTION // len(self._sinks)))
-        section = max(1, int(size / max(unpacked, 1)))
+        self._chosen = chosen
+        section = self._section
         with ThreadPoolExecutor(THREADS) as pool:
             for start in range(0, max(self.entries, 1), section):
                 stop = min(start + section, self.entries)
@@ -109,16 +130,21 @@ class Gatherer:
                 if sum(cut.held for _, cut in self._cuts) > _HELD:
                     self._round(pool, stop, chosen, flush=True)
                 progress(stop / max(self.entries, 1))
+        if self._index is not None:
+            rows = chosen(0, self.entries)
+            self._indices = [self._index.cut(mine, self.entries) for mine in rows]
         for stream, entries in enumerate(events):
             self._made[stream].body = self._tree(stream, entries).body
 
-    def check(self, stream: int, found: Input, entries: int) -> None:
-        """Hold an output that was read back against what was gathered for it: all baskets, and every entry's bytes.
+    def again(self, stream: int, found: Input, entries: int, names: Sequence[str]) -> Again:
+        """Hold the tree of an output that was read back against what was written; return it, to be read.
+
+        The values of the branches of those names come with it, if all are there once and are plain integers.
 
         Raises
         ------
         ClosureError
-            If it is not what was to be written.
+            If it is not described as it was to be written.
         InputError
             If it can't be read.
         """
@@ -134,20 +160,43 @@ class Gatherer:
             raise ClosureError(f"its tree does not have {entries} entries", where=where)
         if lie.shape != wanted.shape or (in_order(lie) != wanted).any():
             raise ClosureError("its branches don't have the baskets that were written", where=where)
-        laid = _pieces(view, baskets, where)
+        if not same(view.index(where), self._indices[stream]):
+            raise ClosureError("its tree does not have the index of its entries", where=where)
+        branches = [branch.name for branch in self._template.branches]
+        types = self._template.integers_of(names) or {}
+        columns = {number: np.zeros(entries, dtype.newbyteorder("=")) for number, dtype in types.items()}
+        sums = EntrySums(entries, self._names)
+        return Again(entry.key.name, branches, baskets, entry.key.parent, sums, columns)
 
-        def same(number: int) -> bool:
-            index, cut = self._cuts[number]
-            of = laid.get(index, Pieces(cut.of.what, [], [], [0], []))
-            return digest_of(found.image, of) == cut.fillers[stream].digest.value
+    def check(self, stream: int, found: EntrySums, where: str) -> None:
+        """Hold what the entries of an output hold against the entries of the input that were chosen for it.
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            for number, right in enumerate(pool.map(same, range(len(self._cuts)))):
-                if not right:
-                    what = self._cuts[number][1].of.what
-                    raise ClosureError(f"{what} does not hold what was gathered for it", where=where)
+        Raises
+        ------
+        ClosureError
+            If one is another one.
+        """
+        at = 0
+        for start in range(0, self.entries, _COMPARED):
+            stop = min(start + _COMPARED, self.entries)
+            rows = self._chosen(start, stop)[stream]
+            (wanted,), (held,) = self._sums.sealed(start, stop), found.sealed(at, at + len(rows))
+            wrong = np.flatnonzero(held != wanted[rows])
+            if len(wrong):
+                raise ClosureError(
+                    f"entry {at + wrong[0]} of {self._path} does not hold what was gathered for it",
+                    where=where,
+                )
+            at += len(rows)
 
-    def _branches(self, *, whole: bool) -> Iterator[tuple[int, BranchCut]]:
+    @property
+    def _section(self) -> int:
+        """How many entries are gone through branch by branch before the next ones are."""
+        unpacked = self._baskets.numbers["fTotBytes"].astype(float)
+        share = max(unpacked.sum() / _SECTION, unpacked.max(initial=0.0) * len(self._sinks) / _OF_BRANCH)
+        return max(1, int(self.entries / max(share, 1.0)))
+
+    def _branches(self, values: Values | None, *, whole: bool) -> Iterator[tuple[int, BranchCut]]:
         """Yield the branches that have entries of their own."""
         numbers = self._baskets.numbers
         laid = _pieces(self._view, self._baskets, self._source.image.where(self._path))
@@ -162,6 +211,8 @@ class Gatherer:
                     self._source.image,
                     of,
                     (name, tree),
+                    (self._sums, index),
+                    None if values is None else values.of(self._path, name),
                     target=min(_LARGEST, max(_SMALLEST, usual)),
                     room=max(room, 0),
                     compression=Compression.of_word(int(self._words[index])),
@@ -207,7 +258,7 @@ class Gatherer:
 
     def _tree(self, stream: int, entries: int) -> CutTree:
         tree = CutTree(self._template)
-        tree.hold(self._view, self._baskets, *self._lies(stream), entries)
+        tree.hold(self._view, self._baskets, *self._lies(stream), entries, self._indices[stream])
         return tree
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.verbatim.baskets import Baskets
     from grid.rootio.verbatim.slots import TreeView
+    from grid.rootio.verbatim.treeindex import TreeIndex
 
 __all__ = ["CutTree"]
 
@@ -30,6 +31,7 @@ class CutTree(MergedTree):
         lie: NDArray[np.int64],
         unpacked: NDArray[np.int64],
         entries: int,
+        index: TreeIndex | None,
     ) -> None:
         """Say what the output holds.
 
@@ -43,6 +45,8 @@ class CutTree(MergedTree):
             The unpacked size of each of these, with its key.
         entries
             The number of entries.
+        index
+            Theirs.
         """
         self._refuse_far(lie)
         self.entries = entries
@@ -51,7 +55,7 @@ class CutTree(MergedTree):
         if numbers.get("fAutoFlush", 0) > 0:
             self._first["fAutoFlush"] = _AUTO_FLUSH
         self._limits = [view.gather(group) for group in self.template.limits]
-        self._baskets = [lie]
+        self._baskets, self._indices = [lie], [(0, index)]
         number = len(self.template.branches)
         self._branches = dict(baskets.numbers)
         follows = self._branches["fEntries"] == numbers["fEntries"]

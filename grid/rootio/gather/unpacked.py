@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.image import Image
     from grid.rootio.verbatim.baskets import Embedded
+    from grid.rootio.verbatim.sums import EntrySums
 
 __all__ = ["Entries", "Raw", "inside", "join", "read_basket"]
 
@@ -80,6 +81,13 @@ class Entries:
         origins = None if self.origins is None else self.origins[start:stop]
         return Entries(stop - start, self.data[begin:end], -1, self.edges[start : stop + 1] - begin, origins)
 
+    def add_to(self, sums: EntrySums, branch: int, first: int) -> None:
+        """Add them to what the entries of a tree hold."""
+        if self.edges is None:
+            sums.add_rows(branch, first, self.data.reshape(self.count, self.width))
+        else:
+            sums.add(branch, first, self.edges, self.data)
+
     @property
     def lengths(self) -> NDArray[np.int64] | None:
         """The bytes of each entry; ``None`` where all have the same."""
@@ -88,8 +96,9 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A basket as it lies in the file: its key, what is behind it, how long that is unpacked, and its entries."""
+    """A basket as it lies in the file: names, key, what is behind it, how long that is unpacked, its entries."""
 
+    names: tuple[bytes, bytes]
     head: bytes
     payload: memoryview
     unpacked: int
@@ -170,7 +179,9 @@ def read_basket(image: Image, seek: int, nbytes: int, entries: int, what: str) -
     data = unpack(raw[key.length :], key.object_bytes, where)
     (room,) = struct.unpack_from(">i", raw, names_end + _WIDTH_AT)
     found = _entries(data, head, key.length, room, f"the basket at {seek}", where)
-    return Raw(bytes(raw[: key.length]), raw[key.length :], key.object_bytes, entries, key.big), found
+    return Raw(
+        (key.name, key.title), bytes(raw[: key.length]), raw[key.length :], key.object_bytes, entries, key.big
+    ), found
 
 
 def inside(one: Embedded, where: str) -> Entries:

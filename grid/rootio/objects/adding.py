@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, NDArray[Any]]
 
-__all__ = ["added", "appended", "squares_of", "sums_of"]
+__all__ = ["added", "added_where_there", "appended", "joined_bins", "squares_of", "sums_of"]
 
 
 def added(name: str, mine: Values, other: Values) -> NDArray[Any]:
@@ -32,6 +32,36 @@ def added(name: str, mine: Values, other: Values) -> NDArray[Any]:
 def appended(name: str, mine: Values, other: Values) -> NDArray[Any]:
     """Return the one and then the other."""
     return np.concatenate([mine[name], other[name]])
+
+
+def added_where_there(name: str, mine: Values, other: Values) -> NDArray[Any]:
+    """Return the sums as :func:`added`; numbers that were never stored are zeros."""
+    one, two = mine[name], other[name]
+    return _sum(name, one, two) if len(one) and len(two) else one if len(one) else two
+
+
+def joined_bins(name: str, mine: Values, other: Values) -> NDArray[Any]:
+    """Return bins with the fields ``at``, ``content`` and ``square``: those at one place are added up.
+
+    The first histogram's come first, in their order.
+
+    Raises
+    ------
+    SchemaMismatch
+        If they are described otherwise, or a whole number gets too large for its type.
+    """
+    one, two = mine[name], other[name]
+    if not len(one) or not len(two):
+        return one if len(one) else two
+    if one.dtype != two.dtype:
+        raise SchemaMismatch(f"{name} are {two.dtype} instead of {one.dtype}")
+    order = np.argsort(one["at"], kind="stable")
+    near = order[np.minimum(np.searchsorted(one["at"], two["at"], sorter=order), len(one) - 1)]
+    known = one["at"][near] == two["at"]
+    total = np.concatenate([one, two[~known]])
+    for field in ("content", "square"):
+        total[field][near[known]] = _sum(f"{name} {field}", one[field][near[known]], two[field][known])
+    return total
 
 
 def squares_of(counts: str) -> Callable[[str, Values, Values], NDArray[Any]]:
@@ -69,10 +99,21 @@ def _sum(name: str, one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:
         raise SchemaMismatch(f"{name} has {len(two)} values instead of {len(one)}")
     with np.errstate(all="ignore"):  # infinities and NaN add up as ROOT adds them
         total: NDArray[Any] = one + two
-    if total.dtype.kind == "i" and (over := ((one ^ total) & (two ^ total)) < 0).any():
+    over = _too_large(one, two, total)
+    if over.any():
         at = int(np.flatnonzero(over)[0])
         raise SchemaMismatch(
             f"{name} gets too large for its type in bin {at}: {one[at]} + {two[at]}",
             todo="store it in a wider type (TH1D instead of TH1C, TH1S or TH1I), or leave it out (--drop-refused)",
         )
     return total
+
+
+def _too_large(one: NDArray[Any], two: NDArray[Any], total: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where the sums of whole numbers are not what they should be."""
+    over: NDArray[np.bool_] = np.zeros(len(total), np.bool_)
+    if total.dtype.kind == "i":
+        over = ((one ^ total) & (two ^ total)) < 0
+    elif total.dtype.kind == "u":
+        over = total < one
+    return over

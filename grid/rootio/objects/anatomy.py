@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
-__all__ = ["Anatomy", "Part", "number", "numbers"]
+    Values = Mapping[str, NDArray[Any]]
+    Combine = Callable[[str, Values, Values], NDArray[Any]]
+
+__all__ = ["ARRAYS", "KINDS", "POINTER", "Anatomy", "Part", "Piece", "array", "counted", "number", "numbers"]
 
 #: How ROOT's numbers of plain types are stored; 9 is a Double32_t without a range.
 KINDS: Final = {
@@ -48,7 +51,8 @@ ARRAYS: Final = {
     "TArrayF": "f4",
     "TArrayD": "f8",
 }
-_POINTER: Final = 40
+#: What ROOT adds to the number of a type for an array behind a pointer.
+POINTER: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +75,44 @@ class Part:
     end: int
     values: NDArray[Any]
     head: str
-    combine: Callable[[str, Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]], NDArray[Any]]
+    combine: Combine
 
-    def encode(self, values: NDArray[Any]) -> bytes:
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where it stands, in one piece."""
+        return [(self.begin, self.end)]
+
+    def encode(self, values: NDArray[Any]) -> dict[tuple[int, int], bytes]:
         """Return the bytes that say these values."""
         data = values.astype(self.values.dtype.newbyteorder(">")).tobytes()
         if self.head == "count":
-            return struct.pack(">i", len(values)) + data
+            data = struct.pack(">i", len(values)) + data
         if self.head == "flag":
-            return b"\x01" + data if len(values) else b"\x00"
-        return data
+            data = b"\x01" + data if len(values) else b"\x00"
+        return {(self.begin, self.end): data}
+
+
+class Piece(Protocol):
+    """Anything that is put together over the inputs, as a :class:`Part` is; it may stand in several places."""
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """What it is."""
+        ...
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where it stands: begins and ends."""
+        ...
+
+    @property
+    def combine(self) -> Combine:
+        """What makes the new values, from the name, the values so far and those of the next input."""
+        ...
+
+    def encode(self, values: NDArray[Any]) -> dict[tuple[int, int], bytes]:
+        """Return the bytes for each of the spans that say other values."""
+        ...
 
 
 @dataclass(slots=True)
@@ -91,7 +123,7 @@ class Anatomy:
     together with others at all, if that is so.
     """
 
-    parts: dict[str, Part] = field(default_factory=dict)
+    parts: dict[str, Piece] = field(default_factory=dict)
     same: dict[str, Any] = field(default_factory=dict)
     alone: str = ""
 
@@ -100,9 +132,9 @@ class Anatomy:
         from xxhash import xxh3_64
 
         plain, digest, at = stored.plain, xxh3_64(), 0
-        for part in sorted(self.parts.values(), key=lambda part: part.begin):
-            digest.update(plain[at : part.begin])
-            at = part.end
+        for begin, end in sorted(span for part in self.parts.values() for span in part.spans):
+            digest.update(plain[at:begin])
+            at = end
         digest.update(plain[at:])
         return digest.intdigest()
 
@@ -136,7 +168,7 @@ def array(stored: Stored, node: Node, name: str, kind: str) -> tuple[int, int, N
 def counted(stored: Stored, node: Node, name: str, count: int) -> tuple[int, int, NDArray[Any]]:
     """Return an array behind a pointer, as :func:`array`; empty if it isn't there."""
     at, code = node.marks[name]
-    kind = KINDS.get(code - _POINTER, "")
+    kind = KINDS.get(code - POINTER, "")
     if not kind:
         raise UnsupportedContent(f"{node.class_name}::{name} can't be read", where=stored.where)
     if not stored.data[at]:

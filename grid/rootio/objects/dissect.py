@@ -10,6 +10,7 @@ from grid.rootio.objects.efficiencies import efficiency, is_efficiency
 from grid.rootio.objects.graphs import graph, is_graph
 from grid.rootio.objects.histograms import histogram, is_histogram
 from grid.rootio.objects.parameters import is_parameter, parameter
+from grid.rootio.objects.sparse import dense, is_dense, is_sparse, sparse
 
 if TYPE_CHECKING:
     from grid.rootio.format.nodes import Node
@@ -23,9 +24,11 @@ _RULES: Final = (
     (is_graph, graph),
     (is_parameter, parameter),
     (is_efficiency, efficiency),
+    (is_sparse, sparse),
+    (is_dense, dense),
 )
 #: What would have to be added up, and nobody here knows how.
-_UNKNOWN: Final = re.compile(r"TH2Poly|TProfile2Poly|TH1K|THnT<.*>|THnSparseT<.*>|TGraphMultiErrors")
+_UNKNOWN: Final = re.compile(r"TH2Poly|TProfile2Poly|TH1K|TGraphMultiErrors")
 
 
 def dissect(stored: Stored) -> Anatomy:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
-__all__ = ["histogram", "is_histogram"]
+__all__ = ["axis", "histogram", "is_histogram"]
 
 _CLASSES: Final = re.compile(r"TH[123][CSIFDL]|TProfile[23]?D?")
 #: What must be the same for bins to mean the same.
@@ -79,17 +79,18 @@ def histogram(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
             anatomy.same[path + name] = number(stored, plain[name])[0]
     for name in _AXES:
         anatomy.same.update(
-            {f"{path}{name}.{key}": value for key, value in _axis(stored, node.inner[name]).items()}
+            {f"{path}{name}.{key}": value for key, value in axis(stored, node.inner[name]).items()}
         )
     anatomy.alone = anatomy.alone or _alone(stored, node, plain)
 
 
-def _axis(stored: Stored, axis: Node) -> dict[str, Any]:
-    plain = numbers(axis)
+def axis(stored: Stored, node: Node) -> dict[str, Any]:
+    """Return what of an axis must be the same for bins to mean the same."""
+    plain = numbers(node)
     found: dict[str, Any] = {name: number(stored, plain[name])[0] for name in _AXIS if name in plain}
-    found["fXbins"] = tuple(array(stored, axis, "fXbins", "f8")[2].tolist())
+    found["fXbins"] = tuple(array(stored, node, "fXbins", "f8")[2].tolist())
     assert stored.walk is not None
-    labels = stored.walk.nodes.get(axis.marks.get("fLabels", (-1, 0))[0])
+    labels = stored.walk.nodes.get(node.marks.get("fLabels", (-1, 0))[0])
     found["fLabels"] = (
         ()
         if labels is None or labels.parent is None

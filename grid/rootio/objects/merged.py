@@ -79,7 +79,9 @@ class Merged:
     def body(self, key_length: int) -> bytes:
         """Return the object's bytes for a key of this length."""
         parts = self._anatomy.parts
-        contents = {(part.begin, part.end): part.encode(self._values[name]) for name, part in parts.items()}
+        contents: dict[tuple[int, int], bytes] = {}
+        for name, part in parts.items():
+            contents |= part.encode(self._values[name])
         return self.first.filled(contents, key_length)
 
 

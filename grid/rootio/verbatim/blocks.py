@@ -27,6 +27,7 @@ __all__ = ["Blocks", "Unpacked", "Unsound", "follow", "numba_pays_from", "refuse
 #: A block's head: two letters, a byte for the method, its packed and its own length.
 _HEAD: Final = 9
 _LETTERS: Final = {int.from_bytes(letters, "big"): letters for letters in (b"ZL", b"CS", b"L4", b"ZS", b"XZ")}
+_KNOWN: Final = np.isin(np.arange(1 << 16), list(_LETTERS))
 _LZ4: Final = int.from_bytes(b"L4", "big")
 _SEAL: Final = 8
 _UNSEALED: Final = "has a block (L4) whose xxh64 does not match"
@@ -125,7 +126,7 @@ def follow(data: Bytes, begins: Index, ends: Index, sizes: Index) -> Blocks:
         letters = heads[:, 0] << 8 | heads[:, 1]
         packed = heads[:, 3] | heads[:, 4] << 8 | heads[:, 5] << 16
         length = heads[:, 6] | heads[:, 7] << 8 | heads[:, 8] << 16
-        refuse(~np.isin(letters, list(_LETTERS)), "is packed in an unknown way", open_)
+        refuse(~_KNOWN[letters], "is packed in an unknown way", open_)
         at[open_] += _HEAD + packed
         made[open_] += length
         wrong = (length == 0) | (at[open_] > ends[open_]) | (made[open_] > sizes[open_])

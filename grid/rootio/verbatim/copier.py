@@ -20,6 +20,7 @@ from grid.rootio.verbatim.proving import Inside, Prover
 from grid.rootio.verbatim.stretches import Passage
 from grid.rootio.verbatim.template import Differs, Template
 from grid.rootio.verbatim.tree import MergedTree, in_order
+from grid.rootio.verbatim.treeindex import same
 from kernels import content
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from grid.rootio.sink import Sink, SinkObject
     from grid.rootio.verbatim.baskets import Baskets, Embedded
     from grid.rootio.verbatim.slots import TreeView
+    from grid.rootio.verbatim.treeindex import TreeIndex
 
 __all__ = ["Copier"]
 
@@ -52,6 +54,7 @@ class _Part:
     tree: _Tree
     view: TreeView
     baskets: Baskets
+    index: TreeIndex | None
     parent: int
 
 
@@ -163,7 +166,7 @@ class Copier:
         for part in parts:
             mine = slice(at, at + len(part.baskets.seeks))
             late = [self._flush(part, one, source, prover, base) for one in part.baskets.embedded]
-            part.tree.merged.add(part.view, part.baskets, seeks[mine], late)
+            part.tree.merged.add(part.view, part.baskets, seeks[mine], late, part.index)
             at, base = mine.stop, base + len(part.view.template.branches)
         return Added(copied.sums, [] if prover is None else prover.columns)
 
@@ -233,6 +236,8 @@ class Copier:
         entries = part.view.numbers(part.view.template.tree)["fEntries"]
         if entries != merged.entries:
             raise ClosureError(f"its tree has {entries} entries instead of {merged.entries}", where=path)
+        if not same(part.index, merged.index):
+            raise ClosureError("its tree does not have the index of the inputs' trees", where=path)
         lie = in_order(np.stack([found.branches, found.nbytes, found.firsts, found.seeks]))
         wanted = merged.lie()
         if lie.shape != wanted.shape or (lie != wanted).any():
@@ -265,7 +270,7 @@ class Copier:
                 raise SchemaMismatch(
                     f"its tree is not described as that of {self._first}", where=where
                 ) from error
-        return _Part(path, tree, view, baskets_of(view, where), key.parent)
+        return _Part(path, tree, view, baskets_of(view, where), view.index(where), key.parent)
 
     def _flush(
         self, part: _Part, one: Embedded, source: Input, prover: Prover | None, base: int

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from grid.rootio.checksums import Checksums
     from grid.rootio.image import Image
     from grid.rootio.outfile import OutFile
-    from grid.rootio.verbatim.checking import Job
-    from grid.rootio.verbatim.proving import Prover
+    from grid.rootio.verbatim.checking import Job, Looker
     from grid.rootio.verbatim.stretches import Passage
 
 __all__ = ["Copied", "check", "chunks_of", "copy"]
@@ -49,7 +48,7 @@ def copy(
     *,
     sealed: bool,
     passage: Passage,
-    prover: Prover | None = None,
+    prover: Looker | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Copied:
     """Copy all baskets of an input to the end of the output.
@@ -87,7 +86,7 @@ def copy(
     return Copied(targets, sums, covered, tuple(sorted(worker.renamed)))
 
 
-def check(image: Image, job: Job, *, sealed: bool, passage: Passage, prover: Prover | None = None) -> Copied:
+def check(image: Image, job: Job, *, sealed: bool, passage: Passage, prover: Looker | None = None) -> Copied:
     """Test all baskets of a file as :func:`copy` does, and copy none."""
     worker = Checker(image, job, None, prover, sealed=sealed)
     sums, _, covered = _run(worker, passage, None)

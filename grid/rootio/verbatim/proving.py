@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from grid.rootio.format.baskets import entry_offsets
 from grid.rootio.format.unpack import blocks_of
 from grid.rootio.verbatim.blocks import Unsound, refuse
-from kernels import content
+from grid.rootio.verbatim.sums import EntrySums
 from kernels.rows import falling
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -95,28 +94,26 @@ class Prover:
         everything: bool,
     ) -> None:
         self._identity, self._everything = dict(identity), everything
+        self._identifies = np.isin(np.arange(len(salts)), list(identity))
         self._columns = {kind: np.zeros(entries, dtype.newbyteorder("=")) for kind, dtype in identity.items()}
         hashing = everything and not identity
-        self._salts = (
-            [[int(content.salt_of(f"{turn} {name}")) for turn in range(_ROUNDS)] for name in salts]
-            if hashing
-            else []
-        )
-        self._sums = [np.zeros(entries if hashing else 0, np.uint64) for _ in range(_ROUNDS)]
-        self._lock = threading.Lock()
+        self._sums = EntrySums(entries, salts, rounds=_ROUNDS) if hashing else None
+        self._entries = entries
 
     @property
     def columns(self) -> list[NDArray[Any]]:
         """What tells the events apart, ``[entries]`` each: the identity in its order, else two hashes; or nothing."""
         if self._identity:
             return list(self._columns.values())
-        return [content.seal(sums).view(np.int64) for sums in self._sums] if self._salts else []
+        if self._sums is None:
+            return []
+        return [hashes.view(np.int64) for hashes in self._sums.sealed(0, self._entries)]
 
     def wants(self, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which baskets have to be unpacked, by their kinds."""
         if self._everything:
             return np.ones(len(kinds), bool)
-        return np.isin(kinds, list(self._identity))
+        return self._identifies[kinds]
 
     def skim(self, inside: Inside, payload: memoryview) -> int:
         """Test the checksums of a basket that is too large to be held; return how many of its packed bytes they cover.
@@ -128,7 +125,7 @@ class Prover:
         UnsupportedContent
             If more of the basket should be looked at.
         """
-        if inside.data != inside.size or self._salts or inside.kind in self._identity:
+        if inside.data != inside.size or self._sums is not None or inside.kind in self._identity:
             raise UnsupportedContent(f"it unpacks to {inside.size} bytes, and at most {LARGEST} can be held")
         return sum(block.packed for block in blocks_of(payload, inside.size, "") if block.covered)
 
@@ -148,7 +145,7 @@ class Prover:
             If lengths or offsets contradict each other.
         """
         ragged = inside.data != inside.sizes
-        looked_at = np.isin(inside.kinds, list(self._identity)) | bool(self._salts)
+        looked_at = self._identifies[inside.kinds] | (self._sums is not None)
         for row in np.flatnonzero(looked_at | (ragged & inside.as_sizes)).tolist():
             one, begin = inside.row(row), int(begins[row])
             try:
@@ -169,14 +166,14 @@ class Prover:
         """
         if inside.kind in self._identity:
             self._identify(inside, data)
-        if inside.data == inside.size and not self._salts:
+        if inside.data == inside.size and self._sums is None:
             return
         try:
             offsets = entry_offsets(data, inside.data, inside.entries, inside.key_length, sizes=inside.sizes)
         except ValueError as error:
             raise CorruptFile(str(error)) from error
-        if self._salts:
-            self._hash(inside, data, offsets)
+        if self._sums is not None:
+            self._sums.add(inside.kind, inside.first, offsets, np.frombuffer(data, np.uint8))
 
     def _identify(self, inside: Inside, data: bytes) -> None:
         dtype = self._identity[inside.kind]
@@ -186,14 +183,6 @@ class Prover:
             )
         stop = inside.first + inside.entries
         self._columns[inside.kind][inside.first : stop] = np.frombuffer(data, dtype, inside.entries)
-
-    def _hash(self, inside: Inside, data: bytes, offsets: NDArray[np.int64]) -> None:
-        whole = np.frombuffer(data, np.uint8)
-        stretch = slice(inside.first, inside.first + inside.entries)
-        for salt, sums in zip(self._salts[inside.kind], self._sums, strict=True):
-            hashes = content.jagged(offsets[:-1], offsets[1:], whole, salt)
-            with self._lock:
-                sums[stretch] += hashes
 
 
 def _one_behind_the_other(

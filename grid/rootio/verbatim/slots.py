@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from grid.rootio.verbatim.treeindex import read_index
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from grid.rootio.verbatim.template import Template
+    from grid.rootio.verbatim.treeindex import TreeIndex
 
 __all__ = ["BranchSlots", "Group", "LeafSlots", "Slot", "TreeView", "arrays_length", "grouped"]
 
@@ -118,6 +121,12 @@ class TreeView:
         taken = np.frombuffer(self.data, np.uint8)[at[:, None] + np.arange(group.dtype.itemsize)]
         answer: NDArray[Any] = np.ascontiguousarray(taken).view(group.dtype).reshape(-1)
         return answer
+
+    def index(self, where: str) -> TreeIndex | None:
+        """Read the tree's index, if it has one; raises as :func:`grid.rootio.verbatim.treeindex.read_index`."""
+        slot = self.template.index
+        entries = int(self.numbers(self.template.tree)["fEntries"])
+        return None if slot is None else read_index(self.content(slot), entries, where)
 
     def content(self, slot: Slot) -> bytes:
         """Return the bytes of a slot."""

@@ -162,6 +162,16 @@ class Template:
             (index, slot) for index, branch in enumerate(self.branches) for slot in branch.limits()
         )
 
+    def integers_of(self, names: Sequence[str]) -> dict[int, np.dtype[Any]] | None:
+        """Return the numbers and types of branches of some names; ``None`` if they aren't one plain integer each."""
+        known = [branch.name.decode("utf-8", "surrogateescape") for branch in self.branches]
+        if any(known.count(name) != 1 for name in names):
+            return None
+        numbers = [known.index(name) for name in names]
+        if not self.integers.keys() >= set(numbers):
+            return None
+        return {number: self.integers[number] for number in numbers}
+
     def view(self) -> TreeView:
         """Return the first file's tree itself."""
         begins, ends = [slot.begin for slot in self.slots], [slot.end for slot in self.slots]
@@ -287,9 +297,12 @@ class Template:
 
     def _tree_slots(self, node: Node) -> tuple[list[Slot], Slot | None]:
         numbers = self._numbers(node, _TREE)
-        for name, what in (("fTreeIndex", "an index"), ("fBranchRef", "a table of references")):
-            if name in node.marks and struct.unpack_from(">I", self._data, node.marks[name][0])[0]:
-                raise UnsupportedContent(f"{what} of a tree can't be carried yet", where=self._where)
+        if "fBranchRef" in node.marks and any(self._data[node.marks["fBranchRef"][0] :][:4]):
+            raise UnsupportedContent(
+                "a table of references of a tree can't be carried yet", where=self._where
+            )
+        #: The pointer to its index.
+        self.index = self._object(node.marks["fTreeIndex"][0]) if "fTreeIndex" in node.marks else None
         #: Whether other trees go with it entry by entry.
         self.friends = bool("fFriends" in node.marks and any(self._data[node.marks["fFriends"][0] :][:4]))
         if node.place("fEntries") is None:
@@ -407,6 +420,6 @@ class Template:
         if slot.counter is not None:
             return arrays_length(view.data, begin, view.count(slot), slot.widths)
         (count,) = struct.unpack_from(">I", view.data, begin)
-        if not count & BYTE_COUNT:
+        if count and not count & BYTE_COUNT:
             raise Differs
         return 4 + int(count & ~BYTE_COUNT)

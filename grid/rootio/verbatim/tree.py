@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.format.objects import text, tobject, versioned
+from grid.rootio.verbatim.treeindex import alike, joined
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from grid.rootio.verbatim.baskets import Baskets
     from grid.rootio.verbatim.slots import BranchSlots, Slot, TreeView
     from grid.rootio.verbatim.template import Template
+    from grid.rootio.verbatim.treeindex import TreeIndex
 
 __all__ = ["MergedTree", "in_order"]
 
@@ -52,6 +54,8 @@ class MergedTree:
         #: For each input: branch, size, first entry and position of every basket in the output, int64 ``[4, n]``.
         self._baskets: list[NDArray[np.int64]] = []
         self._limits: list[NDArray[Any]] = []
+        #: The indices of the inputs that have entries, and how many entries come before each.
+        self._indices: list[tuple[int, TreeIndex | None]] = []
         self._narrow = any(4 in branch.baskets.widths[1:] for branch in template.branches)
 
     def add(
@@ -60,6 +64,7 @@ class MergedTree:
         baskets: Baskets,
         seeks: NDArray[np.int64],
         flushed: list[tuple[int, int]],
+        index: TreeIndex | None,
     ) -> None:
         """Append an input.
 
@@ -71,6 +76,13 @@ class MergedTree:
             Where its baskets lie in the output, in the order of `baskets`.
         flushed
             Position and size of its embedded baskets in the output.
+        index
+            What it has for an index.
+
+        Raises
+        ------
+        UnsupportedContent
+            If the output has no room for what it says, or its index is of another kind than those before.
         """
         numbers = view.numbers(self.template.tree)
         if numbers.get("fWeight", 1) != self._first.get("fWeight", numbers.get("fWeight", 1)):
@@ -78,6 +90,10 @@ class MergedTree:
                 f"its weight is {numbers['fWeight']}, that of the first input {self._first['fWeight']}"
             )
         self._first = self._first or numbers
+        if numbers["fEntries"]:
+            if self._indices and not alike(self._indices[0][1], index):
+                raise UnsupportedContent("some inputs have an index of the tree, others none or another one")
+            self._indices.append((self.entries, index))
         self._clusters(view, numbers)
         self._add_branches(baskets, flushed)
         if numbers["fEntries"] or not self._limits:
@@ -92,6 +108,11 @@ class MergedTree:
         self._refuse_far(mine)
         self._baskets.append(mine)
         self.entries += int(numbers["fEntries"])
+
+    @property
+    def index(self) -> TreeIndex | None:
+        """The index of all of it."""
+        return joined(self._indices)
 
     def lie(self) -> NDArray[np.int64]:
         """Return branch, size, first entry and position of every basket, branch by branch in order of entries."""
@@ -220,6 +241,9 @@ class MergedTree:
         }
         for slot in self.template.tree:
             contents[slot] = _packed(slot, values)
+        if self.template.index is not None:
+            index = self.index
+            contents[self.template.index] = bytes(4) if index is None else index.encode()
         if self.template.clusters is not None:
             there = bytes((bool(self._ends),))
             contents[self.template.clusters] = b"".join(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -71,6 +73,28 @@ def test_what_an_ended_attempt_left_goes_and_nothing_else(catalog: Catalog, pool
     (pool / "x.root").write_bytes(b"root")
     os.utime(pool / "x.root", (0, 0))
     assert swept(catalog, pool) == {orphan}
+
+
+def test_what_goes_by_itself_meanwhile_is_no_error(catalog: Catalog, pool: Path) -> None:
+    runner, stop = uuid4().hex, Event()
+    left_behind(pool, uuid4().hex)
+
+    def come_and_go() -> None:
+        folder = pool / "cdf" / "pass2.A"
+        while not stop.is_set():
+            folder.mkdir()
+            for number in range(5):
+                (folder / f"{number}.root.e1.{runner[:8]}.root").touch()
+            shutil.rmtree(folder)
+
+    other = Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(200):
+            assert len(Sweeper(pool, age_s=60.0).orphans(catalog)) == 1
+    finally:
+        stop.set()
+        other.join()
 
 
 def test_a_file_of_a_run_that_may_still_commit_stays(catalog: Catalog, pool: Path) -> None:

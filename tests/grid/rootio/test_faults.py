@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import grid.rootio.merge as merging
 import grid.rootio.split as splitting
-from grid.rootio import valuemerge
+from grid.rootio import gathersplit, valuemerge
 from grid.rootio.columns import Column
 from grid.rootio.outfile import OutFile
 from grid.rootio.sink import Sink
@@ -117,6 +117,8 @@ def _spoil(tree: SinkTree, fault: Callable[[Columns], Columns], done: list[str])
     tree.extend = extend  # type: ignore[method-assign]
 
 
+#: A rule that changes nothing, but has to be looked at: then events are read as values.
+VALUES = ("keep *",)
 TABLE = TriggerTable(name="T", tag=1, streams={"ele": ("HLT_Ele*",), "mu": ("HLT_IsoMu*",)})
 
 
@@ -128,7 +130,9 @@ def test_a_split_refuses_what_went_wrong_in_writing(
     monkeypatch.setattr(splitting, "Sink", faulty(fault, "Events"))
     outs = {stream: tmp_path / f"{stream}.root" for stream in TABLE.streams}
     with pytest.raises(ClosureError) as caught:
-        splitting.split(tmp_path / "in.root", outs, splitting.SplitRecipe(table=TABLE, memory_bytes=2000))
+        splitting.split(
+            tmp_path / "in.root", outs, splitting.SplitRecipe(table=TABLE, memory_bytes=2000, keep=VALUES)
+        )
     assert "ele.root" in caught.value.where
     assert [path.name for path in tmp_path.iterdir()] == ["in.root"], "nothing wrong is left behind"
 
@@ -220,7 +224,9 @@ def test_rows_of_other_trees_are_proven_too(
     nano(tmp_path / "in.root", 100)
     monkeypatch.setattr(splitting, "Sink", faulty(fault, "LuminosityBlocks"))
     with pytest.raises(ClosureError) as caught:
-        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"})
+        splitting.split(
+            tmp_path / "in.root", {"all": tmp_path / "all.root"}, splitting.SplitRecipe(keep=VALUES)
+        )
     assert caught.value.where == f"{tmp_path / 'all.root'}: LuminosityBlocks"
 
 
@@ -236,7 +242,9 @@ def test_a_branch_that_is_not_written_is_missed(tmp_path: Path, monkeypatch: pyt
     nano(tmp_path / "in.root", 100)
     monkeypatch.setattr(splitting, "Sink", Forgetful)
     with pytest.raises(ClosureError, match="not what they should be: MET_pt"):
-        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"})
+        splitting.split(
+            tmp_path / "in.root", {"all": tmp_path / "all.root"}, splitting.SplitRecipe(keep=VALUES)
+        )
 
 
 def test_a_forgotten_record_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,26 +255,40 @@ def test_a_forgotten_record_is_missed(tmp_path: Path, monkeypatch: pytest.Monkey
     nano(tmp_path / "in.root", 10)
     monkeypatch.setattr(splitting, "Sink", Forgetful)
     with pytest.raises(ClosureError, match="record"):
-        splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"})
+        splitting.split(
+            tmp_path / "in.root", {"all": tmp_path / "all.root"}, splitting.SplitRecipe(keep=VALUES)
+        )
 
 
+@pytest.mark.parametrize("keep", [VALUES, ()], ids=["values", "bytes"])
 @pytest.mark.parametrize("where", [0.02, 0.2, 0.4, 0.6])
 def test_bytes_that_change_on_the_disk_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: float, keep: tuple[str, ...]
 ) -> None:
     class Rotten(Sink):
+        def rot(self) -> None:
+            data = bytearray(self.path.read_bytes())
+            data[int(where * len(data))] ^= 0x40
+            self.path.write_bytes(data)
+
         def close(self, *how: Any) -> Any:
+            if how:
+                (read_back,) = how
+
+                def rotten(path: Path) -> Any:
+                    self.rot()
+                    return read_back(path)
+
+                return super().close(rotten)
             fresh = self.written is None
-            written = super().close(*how)
-            if fresh:
-                data = bytearray(self.path.read_bytes())
-                data[int(where * len(data))] ^= 0x40
-                self.path.write_bytes(data)
+            written = super().close()
+            if fresh and keep:
+                self.rot()
             return written
 
     nano(tmp_path / "in.root", 3000)
-    monkeypatch.setattr(splitting, "Sink", Rotten)
-    how = splitting.SplitRecipe(compression="none")
+    monkeypatch.setattr(splitting if keep else gathersplit, "Sink", Rotten)
+    how = splitting.SplitRecipe(compression="none", keep=keep)
     with pytest.raises(ClosureError, match=r"all\.root"):
         splitting.split(tmp_path / "in.root", {"all": tmp_path / "all.root"}, how)
     assert not (tmp_path / "all.root").exists()

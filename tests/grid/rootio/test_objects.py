@@ -97,6 +97,8 @@ write("other", (ROOT.TH1D("weighted", "w", 5, 0, 2), "weighted"))
 for name in ("one", "two"): write(name, (ROOT.TObjString(name), "note"))
 narrow = ROOT.TH1C("narrow", "", 2, 0, 1); narrow.SetBinContent(1, 100)
 write("narrow", (narrow, "narrow"))
+poly = ROOT.TH2Poly("of any shape", "", 0, 1, 0, 1); poly.Fill(0.5, 0.5)
+write("poly", (poly, "of any shape"))
 held, items = [ROOT.TH1D(name, name, 2, 0, 1) for name in ("x", "y")], ROOT.TList()
 for h in held: h.Fill(0.3); items.Add(h)
 write("list", (items, "list", 1))
@@ -364,11 +366,13 @@ def test_what_is_written_about_merging_names_a_rule_for_each_class() -> None:
             classes, rule, _ = line.strip("|").split("|")
             said.update({name.strip(): rule.strip() for name in classes.split(",")})
     added = {name for name, rule in said.items() if rule.startswith("contents") or "appended" in rule}
-    assert {name for name in said if is_histogram(name) or is_graph(name)} | {"TH1", "TH2", "TH3"} == added
+    ours = {name for name in said if is_histogram(name) or is_graph(name) or name == "THn"}
+    assert ours | {"TH1", "TH2", "TH3"} == added
+    assert said["THnSparse"].startswith("bins at the same place are added")
     assert all(is_histogram(name + letter) for name in ("TH1", "TH2", "TH3") for letter in "CSIFDL")
 
 
-def test_what_nobody_can_add_is_refused_by_name(real_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedContent, match="no rule for a THnSparse") as caught:
-        merge([real_data / "freidt_CDMeson_0001.root"] * 2, tmp_path / "out.root")
-    assert "freidt_Hist" in caught.value.where
+def test_what_nobody_can_add_is_refused_by_name(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedContent, match="a TH2Poly can't be added") as caught:
+        merge([small / "poly.root"] * 2, tmp_path / "out.root")
+    assert "poly.root: of any shape" in caught.value.where

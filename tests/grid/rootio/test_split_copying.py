@@ -15,17 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grid.rootio import split as splitting
+from grid.rootio.books import total
 from grid.rootio.facts import file_facts
+from grid.rootio.gather import gatherer
+from grid.rootio.gather.branch import BranchCut
 from grid.rootio.gather.gatherer import Gatherer
+from grid.rootio.gather.unpacked import Entries
 from grid.rootio.merging import CantCopy
 from grid.rootio.split import SplitRecipe, split
 from grid.trigger import TriggerTable
-from sitecfg.errors import ClosureError, GridError
+from sitecfg.errors import ClosureError, CorruptFile, GridError
 from tests.grid.rootio.judge import needs_root, run
 from tests.grid.rootio.making import PATHS, as_lists, events, nano, read_lists, write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 #: At most so many branches of a tree are compared, spread over all of them.
 COMPARED = 150
@@ -33,8 +39,7 @@ COMPARED = 150
 
 @pytest.fixture(autouse=True)
 def only_the_quick_way(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Split by bytes whatever the file holds, and refuse to do so by values, so that a test can't pass by them."""
-    monkeypatch.setattr(splitting, "_needs_bytes", lambda *_: True)
+    """Refuse to split by values, so that a test can't pass by them."""
     if "values" not in request.keywords:
 
         def refused(*_: object) -> None:
@@ -199,7 +204,60 @@ def test_what_was_not_written_as_gathered_is_found(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Gatherer, "_write", wrong)
     streams = {"a": (PATHS[0],)}
-    with pytest.raises(ClosureError, match="Muon_charge does not hold what was gathered"):
+    with pytest.raises(ClosureError, match="entry 0 of Events does not hold what was gathered"):
+        split(tmp_path / "in.root", outs(tmp_path, streams), SplitRecipe(table=table(**streams)))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.root"]
+
+
+def test_the_books_say_what_the_values_say(tmp_path: Path) -> None:
+    nano(tmp_path / "in.root", 400)
+    streams = {"a": (PATHS[0],), "b": (PATHS[1], PATHS[2])}
+    report = split(tmp_path / "in.root", outs(tmp_path, streams), SplitRecipe(table=table(**streams)))
+    assert total(report.books).content == file_facts(tmp_path / "in.root").content
+    for bit, output in enumerate(report.outputs):
+        assert output.content == total(report.books, bit).content == file_facts(output.path).content
+        assert output.events
+
+
+def test_a_list_that_its_counter_contradicts_is_refused(tmp_path: Path) -> None:
+    nano(tmp_path / "in.root", 60, compression="none")
+    with uproot.open(tmp_path / "in.root") as file:
+        counter = file["Events"]["nMuon"]
+        counts, key = counter.array(library="np"), counter.basket(0)
+        at = (tmp_path / "in.root").read_bytes().index(counts[: key.num_entries].astype(">u4").tobytes())
+    data = bytearray((tmp_path / "in.root").read_bytes())
+    data[at + 3] ^= 1
+    (tmp_path / "bad.root").write_bytes(data)
+    with pytest.raises(CorruptFile, match="not as many values as its counter nMuon says") as caught:
+        split(tmp_path / "bad.root", outs(tmp_path, {"a": ()}), SplitRecipe(table=table(a=(PATHS[0],))))
+    assert "Events/Muon_" in caught.value.where
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.root", "in.root"]
+
+
+@pytest.mark.parametrize("wrong", [[1, 0, 2], [0, 0, 2], [0, 1, 3]], ids=["swapped", "twice", "another"])
+@pytest.mark.parametrize("branch", ["MET_pt", "Muon_pt", "event"])
+def test_entries_that_were_gathered_wrong_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[int], branch: str
+) -> None:
+    nano(tmp_path / "in.root", 400)
+    take, gather = Entries.take, BranchCut._gather
+    at_work: list[BranchCut] = []
+
+    def gathered(self: BranchCut, *args: Any) -> None:
+        at_work.append(self)
+        gather(self, *args)
+
+    def taken(self: Entries, index: NDArray[np.int64]) -> Entries:
+        if at_work[-1].of.what == branch:
+            index = np.concatenate([index[wrong], index[3:]])
+        return take(self, index)
+
+    # one thread, so that the branch at work is the one that takes
+    monkeypatch.setattr(gatherer, "THREADS", 1)
+    monkeypatch.setattr(BranchCut, "_gather", gathered)
+    monkeypatch.setattr(Entries, "take", taken)
+    streams = {"a": (PATHS[0],)}
+    with pytest.raises(ClosureError, match=r"entry \d+ of Events does not hold what was gathered for it"):
         split(tmp_path / "in.root", outs(tmp_path, streams), SplitRecipe(table=table(**streams)))
     assert [path.name for path in tmp_path.iterdir()] == ["in.root"]
 

@@ -48,3 +48,11 @@ def pass1(bench: Bench, inputs: list[Path]) -> Bench:
     bench.submit(Production(name="pass1", input=[*inputs], split=TABLE, scope="cdf"))
     bench.drain(["intake"])
     return bench
+
+
+@pytest.fixture
+def by_values(bench: Bench, inputs: list[Path]) -> Bench:
+    """The same, with a rule that changes nothing, but for which events are read as values."""
+    bench.submit(Production(name="pass1", input=[*inputs], split=TABLE, scope="cdf", keep=["keep *"]))
+    bench.drain(["intake"])
+    return bench

@@ -53,16 +53,16 @@ def test_equal_attempts_write_equal_bytes(pass1: Bench) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_between_reading_and_writing_is_refused(
-    pass1: Bench, monkeypatch: pytest.MonkeyPatch, fault: str
+    by_values: Bench, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    task = pass1.next("process")
+    task = by_values.next("process")
     with monkeypatch.context() as patch:
         patch.setattr(SinkTree, "extend", faulty(fault))
         with pytest.raises(ClosureError) as refused:
             task.run()
     assert "pass1." in refused.value.where
-    assert pass1.pool() == [], "nothing is left behind"
-    assert pass1.commit(task, task.run()) == "done"
+    assert by_values.pool() == [], "nothing is left behind"
+    assert by_values.commit(task, task.run()) == "done"
 
 
 def test_an_input_that_changed_since_intake(pass1: Bench, inputs: list[Path]) -> None:
