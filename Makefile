@@ -34,10 +34,9 @@ test: $(VENV)/.dev  ## every test but the slow ones, and each benchmark once at 
 	$(call pytest,not slow and not farm,--numprocesses=logical --dist=loadfile)
 	$(call pytest,not slow and farm,--numprocesses=2 --dist=loadfile)
 
-# The tests of the farm wait for most of their time, for leases and restarts.
 test-long: $(VENV)/.dev  ## the slow tests too
 	$(call pytest,not farm,--numprocesses=logical --dist=worksteal)
-	$(call pytest,farm,--numprocesses=3 --dist=worksteal)
+	$(call pytest,farm,--numprocesses=2 --dist=worksteal)
 
 check: $(VENV)/.dev  ## style, types, import contracts, packaging, the docs with warnings as errors
 	$(PY) -m ruff check .

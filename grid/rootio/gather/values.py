@@ -38,6 +38,9 @@ class Values:
         self._sums = np.zeros(entries, np.uint64)
         self._readers = readers
         self._lock = threading.Lock()
+        self._counters = {
+            (path, one.branch.counter) for path, branches in readers.items() for one in branches.values()
+        }
         #: For each branch that counts or is counted, the XXH3 of the lengths that it says.
         self._lengths: dict[tuple[str, str], Any] = {}
 
@@ -46,8 +49,7 @@ class Values:
         from xxhash import xxh3_64
 
         reader = self._readers[path][name]
-        counters = {one.branch.counter for one in self._readers[path].values()}
-        if name in counters or reader.branch.counter is not None:
+        if (path, name) in self._counters or reader.branch.counter is not None:
             self._lengths[path, name] = xxh3_64()
         salt = int(salt_of_branch(path, reader.branch))
         return partial(self._add, reader, salt, self._lengths.get((path, name)))

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.judge, needs_root]
 MAKE = """
 import ROOT, sys
 from array import array
+ROOT.TH1.AddDirectory(False)
 rng = ROOT.TRandom3(7)
 axes = 3, array("i", [12, 5, 40]), array("d", [0, 0, -1]), array("d", [1, 2, 1])
 
@@ -40,13 +41,11 @@ for number, times in enumerate([5, 0, 8, 150]):
         weighted = kind("weighted " + kind.__name__[:9], "", *axes)
         weighted.Sumw2()
         fill(weighted, times).Write()
-    items = ROOT.TList()
-    held = [fill(ROOT.THnSparseI(f"item{turn}", "", *axes, 8), times) for turn in range(3)]
+    items, held = ROOT.TList(), [fill(ROOT.THnSparseI(f"item{turn}", "", *axes, 8), times) for turn in range(3)]
     held.insert(1, ROOT.TH1D("between", "", 3, 0, 1))
-    for one in held:
-        ROOT.SetOwnership(one, False)
-        items.Add(one)
+    for one in held: items.Add(one)
     items.Write("list", 1)
+    items.Clear("nodelete")
     file.Close()
 file = ROOT.TFile(sys.argv[1] + "/other.root", "RECREATE", "", 0)
 ROOT.THnSparseC("sparseC", "", 3, axes[1], axes[2], array("d", [1, 2, 2]), 8).Write()
