@@ -100,10 +100,7 @@ class BranchCut:
     ) -> None:
         self.of = of
         self._image, self._names, self._room, self._whole = image, names, room, whole
-        self._called = (
-            names[0].encode("utf-8", "surrogateescape"),
-            names[1].encode("utf-8", "surrogateescape"),
-        )
+        self._called = tuple(name.encode("utf-8", "surrogateescape") for name in names)
         (self._sums, self._number), self._values = sums, values
         self.key = BasketKey(*names, room, 0, 0)
         self._target = target

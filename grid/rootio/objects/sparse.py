@@ -23,15 +23,13 @@ from grid.rootio.objects.histograms import axis
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from grid.rootio.format.nodes import Node
     from grid.rootio.objects.anatomy import Anatomy
     from grid.rootio.objects.stored import Stored
-
-    Values = Mapping[str, NDArray[Any]]
 
 __all__ = ["dense", "is_dense", "is_sparse", "sparse"]
 
@@ -85,10 +83,8 @@ def dense(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
             begin, end, values = counted(stored, inner, "fData", size)
             head = "flag"
         else:
-            begin, head = at + _HEAD, "count"
-            (size,) = struct.unpack_from(">i", stored.data, begin)
-            values = np.frombuffer(stored.data, ">" + kind, size, begin + 4).astype(kind)
-            end = begin + 4 + values.nbytes
+            begin, end, values = _vector(stored, at, kind)
+            head = "count"
         anatomy.parts[path + name] = Part(begin, end, values, head, added_where_there)
 
 
@@ -142,6 +138,15 @@ def _common(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> bool:
         begin, end, values = array(stored, node, name, "f8")
         anatomy.parts[path + name] = Part(begin, end, values, "count", added)
     return errors
+
+
+def _vector(stored: Stored, at: int, kind: str) -> tuple[int, int, NDArray[Any]]:
+    """Return the numbers of a vector: where their count begins, where they end, and what they are."""
+    counted_bytes, _, size = struct.unpack_from(">IHi", stored.data, at)
+    begin, end = at + _HEAD, at + _INT + (counted_bytes & ~BYTE_COUNT)
+    if size < 0 or begin + _INT + size * np.dtype(kind).itemsize != end:
+        raise CorruptFile(f"a vector in it says that it has {size} numbers", where=stored.where)
+    return begin, end, np.frombuffer(stored.data, ">" + kind, size, begin + _INT).astype(kind)
 
 
 def _unknown(stored: Stored, node: Node) -> UnsupportedContent:
@@ -217,9 +222,7 @@ class _Bins:
     array_class: str
     errors: bool
 
-    def combine(self, name: str, mine: Values, other: Values) -> NDArray[Any]:
-        """Return the bins of both, those in both added up."""
-        return joined_bins(name, mine, other)
+    combine = staticmethod(joined_bins)
 
     @property
     def spans(self) -> list[tuple[int, int]]:

@@ -181,15 +181,15 @@ class Checker:
             if not len(mine):
                 continue
             with self._named(mine):
-                self._check_heads(data, mine, places, layout)
+                heads = self._heads(data, mine, places, layout)
             if self.target is None:
                 # what was written is what was tested, but for the places in the keys; who the events are is read anew
                 wanted = self._wanted(mine)
-                mine, places = mine[wanted], places[wanted]
+                mine, places, heads = mine[wanted], places[wanted], heads[wanted]
                 if not len(mine):
                     continue
             with self._named(mine):
-                covered += self._check_alike(buffer, data, mine, places, layout)
+                covered += self._check_alike(buffer, data, mine, places, heads)
         return covered
 
     def _wanted(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -197,21 +197,22 @@ class Checker:
             return np.zeros(len(numbers), np.bool_)
         return self.prover.wants(self.job.kinds[numbers])
 
-    def _check_heads(
+    def _heads(
         self,
         data: NDArray[np.uint8],
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
         layout: np.dtype[Any],
-    ) -> None:
-        """Test what keys say of where they lie, and of how large they are."""
+    ) -> NDArray[Any]:
+        """Return what keys say up to their names, and test where they say that they lie, and how large they are."""
         job = self.job
         refuse(job.nbytes[numbers] < layout.itemsize, "is too short")
-        head = _gather(data, at, layout)
-        parents = head["parent"].astype(np.int64) & _PLACE
-        refuse(head["nbytes"] != job.nbytes[numbers], "has another size than its tree says")
-        refuse(head["seek"] != job.seeks[numbers], "says that it lies elsewhere")
+        heads = _gather(data, at, layout)
+        parents = heads["parent"].astype(np.int64) & _PLACE
+        refuse(heads["nbytes"] != job.nbytes[numbers], "has another size than its tree says")
+        refuse(heads["seek"] != job.seeks[numbers], "says that it lies elsewhere")
         refuse(parents != job.parents[job.kinds[numbers]], "belongs to another directory")
+        return heads
 
     def _check_alike(
         self,
@@ -219,9 +220,9 @@ class Checker:
         data: NDArray[np.uint8],
         numbers: NDArray[np.int64],
         at: NDArray[np.int64],
-        layout: np.dtype[Any],
+        heads: NDArray[Any],
     ) -> int:
-        job = self.job
+        job, layout = self.job, _BIG if heads.dtype == _BIG else _SMALL
         kinds = job.kinds[numbers]
         names_at = at + layout.itemsize
         odd = self._odd_names(data, names_at, kinds)
@@ -229,15 +230,14 @@ class Checker:
             self._same_names(buffer, numbers[odd], names_at[odd], kinds[odd])
         tail_at = names_at + self._lengths[kinds]
         refuse(at + job.nbytes[numbers] < tail_at + _TAIL.itemsize + 1 + _END.itemsize, "is too short")
-        head = _gather(data, at, layout)
         tail = _gather(data, tail_at, _TAIL)
         extra = (tail["room"] < 0).astype(np.int64)
         end = _gather(data, tail_at + _TAIL.itemsize + extra, _END)
         length = layout.itemsize + self._lengths[kinds] + _TAIL.itemsize + extra + _END.itemsize
-        parents = head["parent"].astype(np.int64)
-        last, unpacked = end["last"].astype(np.int64), head["object"].astype(np.int64)
+        parents = heads["parent"].astype(np.int64)
+        last, unpacked = end["last"].astype(np.int64), heads["object"].astype(np.int64)
         for wrong, what in (
-            (head["length"] != length, "has a key of another length than its names"),
+            (heads["length"] != length, "has a key of another length than its names"),
             (end["entries"] != job.entries[numbers], "has other entries than its tree says"),
             ((last < length) | (last > length + unpacked), "ends outside of itself"),
         ):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,3 +35,13 @@ def hadd(mode: str, out: Path, *inputs: Path) -> None:
     environ = {**os.environ, "LD_LIBRARY_PATH": str(home / "lib")}
     said = run([str(home / "bin" / "hadd"), mode, str(out), *map(str, inputs)], env=environ)
     assert "Error" not in said, said
+
+
+def root(code: str, *words: object) -> str:
+    """Run Python that asks ROOT something, in a process of its own; return what it said."""
+    return run([sys.executable, "-c", code, *map(str, words)])
+
+
+def dumped(code: str, *words: object) -> Any:
+    """Return what such Python printed as JSON behind the word DUMP; ROOT may say things before and after."""
+    return json.loads(root(code, *words).partition("DUMP")[2].splitlines()[0])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import sys
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -19,7 +17,7 @@ from grid.rootio.objects.merged import Merged
 from grid.rootio.split import SplitRecipe, split
 from grid.trigger import TriggerTable
 from sitecfg.errors import ClosureError, GridError, SchemaMismatch, UnsupportedContent
-from tests.grid.rootio.judge import hadd, needs_root, run
+from tests.grid.rootio.judge import dumped, hadd, needs_root, root
 
 pytestmark = [pytest.mark.judge, needs_root]
 
@@ -174,12 +172,8 @@ print("DUMP" + json.dumps(found))
 """
 
 
-def root(code: str, *words: object) -> str:
-    return run([sys.executable, "-c", code, *map(str, words)])
-
-
 def dump(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(root(DUMP, path).partition("DUMP")[2].splitlines()[0])
+    found: dict[str, Any] = dumped(DUMP, path)
     return found
 
 

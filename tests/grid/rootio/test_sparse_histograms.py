@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
 import struct
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from grid.rootio.merge import MergeOptions, merge
 from sitecfg.errors import CorruptFile, GridError, SchemaMismatch
-from tests.grid.rootio.judge import hadd, needs_root, run
+from tests.grid.rootio.judge import dumped, hadd, needs_root, root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,12 +73,8 @@ print("DUMP" + json.dumps(found))
 """
 
 
-def root(code: str, *words: object) -> str:
-    return run([sys.executable, "-c", code, *map(str, words)])
-
-
 def dump(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(root(DUMP, path).partition("DUMP")[2].splitlines()[0])
+    found: dict[str, Any] = dumped(DUMP, path)
     return found
 
 
@@ -134,6 +128,19 @@ def test_bins_that_contradict_themselves_are_refused(made: Path, tmp_path: Path)
         (tmp_path / "bad.root").write_bytes(data)
         with pytest.raises(CorruptFile, match=f"its 1 bins are not {number} different ones"):
             merge([made / "other.root", tmp_path / "bad.root"], tmp_path / "out.root")
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 1 << 30])
+def test_a_dense_one_whose_numbers_are_miscounted_is_refused(made: Path, tmp_path: Path, number: int) -> None:
+    data = bytearray((made / "in0.root").read_bytes())
+    bins = (12 + 2) * (5 + 2) * (40 + 2)
+    # a vector of as many bytes, behind the count of these and a version
+    at = data.index(struct.pack(">I", 0x40000000 | 2 + 4 + bins)) + 6
+    assert data[at : at + 4] == struct.pack(">i", bins)
+    struct.pack_into(">i", data, at, number)
+    (tmp_path / "bad.root").write_bytes(data)
+    with pytest.raises(CorruptFile, match=f"a vector in it says that it has {number} numbers"):
+        merge([made / "in2.root", tmp_path / "bad.root"], tmp_path / "out.root")
 
 
 def test_bytes_that_are_anything_end_in_our_own_errors(made: Path, tmp_path: Path) -> None:

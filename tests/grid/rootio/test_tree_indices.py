@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +11,7 @@ from grid.rootio.split import SplitRecipe, split
 from grid.rootio.verify import verify
 from grid.trigger import TriggerTable
 from sitecfg.errors import CorruptFile, UnsupportedContent
-from tests.grid.rootio.judge import hadd, needs_root, run
+from tests.grid.rootio.judge import dumped, hadd, needs_root, root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,14 +61,13 @@ print("DUMP" + json.dumps(found))
 
 
 def look(path: Path) -> Any:
-    said = run([sys.executable, "-c", LOOK, str(path)])
-    return json.loads(said.partition("DUMP")[2].splitlines()[0])
+    return dumped(LOOK, path)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("indices")
-    run([sys.executable, "-c", MAKE, str(folder)])
+    root(MAKE, folder)
     return folder
 
 
