@@ -25,7 +25,7 @@ from kernels._jit import expect, kernel, light
 from kernels._load import eight_bytes
 from kernels.fingerprint import mix64_word
 
-__all__ = ["expect", "fixed", "group_sums", "jagged", "light", "salt_of", "seal"]
+__all__ = ["byte_table", "expect", "fixed", "group_sums", "hash_bytes", "jagged", "light", "salt_of", "seal"]
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
@@ -169,7 +169,7 @@ def _absorb(state: np.uint64, word: np.uint64) -> np.uint64:
 
 
 @kernel
-def _hash(state: np.uint64, data: Bytes, start: np.uint64, stop: np.uint64) -> np.uint64:
+def hash_bytes(state: np.uint64, data: Bytes, start: np.uint64, stop: np.uint64) -> np.uint64:
     """Hash the bytes in ``[start, stop)``, which the caller has proven to lie inside."""
     at = start
     while at + _8 <= stop:
@@ -188,18 +188,25 @@ def _hash(state: np.uint64, data: Bytes, start: np.uint64, stop: np.uint64) -> n
 
 
 @kernel
+def byte_table(state: np.uint64) -> Words:
+    """Return `hash_bytes` of each byte alone: uint64[256]."""
+    table = np.empty(256, dtype=np.uint64)
+    for byte in range(256):
+        table[byte] = mix64_word(_absorb(state, np.uint64(byte)))
+    return table
+
+
+@kernel
 def _fixed(data: Bytes, n: int, width: int, salt: np.uint64) -> Words:
     state = mix64_word(mix64_word(salt) ^ np.uint64(width))
     out = np.empty(n, dtype=np.uint64)
     if width == 1:  # trigger bits: hundreds of columns with two values each
-        table = np.empty(256, dtype=np.uint64)
-        for byte in range(256):
-            table[byte] = mix64_word(_absorb(state, np.uint64(byte)))
+        table = byte_table(state)
         for i in range(n):
             out[i] = table[data[i]]
         return out
     for i in range(n):
-        out[i] = _hash(state, data, np.uint64(i * width), np.uint64((i + 1) * width))
+        out[i] = hash_bytes(state, data, np.uint64(i * width), np.uint64((i + 1) * width))
     return out
 
 
@@ -212,7 +219,7 @@ def _jagged(starts: Index, stops: Index, data: Bytes, salt: np.uint64) -> tuple[
         if start < 0 or stop < start or stop > data.size:
             return i, out
         state = mix64_word(seed ^ np.uint64(stop - start))
-        out[i] = _hash(state, data, np.uint64(start), np.uint64(stop))
+        out[i] = hash_bytes(state, data, np.uint64(start), np.uint64(stop))
     return -1, out
 
 

@@ -239,3 +239,39 @@ def falling(data: Bytes, begins: Index, counts: Index, least: Index, most: Index
     lowest, highest = numbers[ends[some] - counts[some]], numbers[ends[some] - 1]
     beyond = some[(lowest < least[some]) | (highest > most[some])][:1].tolist()
     return min(owners + beyond, default=-1)
+
+
+def basket_hashes(
+    data: Bytes,
+    begins: Index,
+    sizes: Index,
+    ends: Index,
+    counts: Index,
+    shifts: Index,
+    as_sizes: Flags,
+    salts: Words,
+) -> tuple[int, Words]:
+    parts = [np.zeros(0, dtype=np.uint64)]
+    rows = zip(*(a.tolist() for a in (begins, sizes, ends, counts, shifts, as_sizes, salts)), strict=True)
+    for number, (begin, size, end, count, shift, sized, salt) in enumerate(rows):
+        basket = data[begin : begin + size]
+        if size == end:
+            edges = np.linspace(0, end, count + 1)
+            if (edges % 1).any() or (size and not count):
+                return number, parts[0]
+        else:
+            listed = basket[end : end + (size - end) // 4 * 4].view(">i4").astype(np.int64)
+            if len(listed) < count + 2 or listed[0] != count + 1 or not count:
+                return number, parts[0]
+            edges = np.append(listed[1 : count + 1] - shift, end)
+            if sized:
+                edges[:-1] = np.append(0, np.cumsum(listed[2 : count + 1]))
+            if edges[0] < 0 or (np.diff(edges) < 0).any():
+                return number, parts[0]
+        edges = edges.astype(np.int64)
+        parts.append(jagged(edges[:-1], edges[1:], basket, salt))
+    return -1, np.concatenate(parts)
+
+
+def add_runs(sums: Words, firsts: Index, counts: Index, values: Words) -> None:
+    np.add.at(sums, np.repeat(firsts - np.cumsum(counts) + counts, counts) + np.arange(len(values)), values)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels import adler, bits, content, fingerprint, jagged, lz4blocks, prescale, rows, unique, xxh64
+from kernels import (
+    adler,
+    baskets,
+    bits,
+    content,
+    fingerprint,
+    jagged,
+    lz4blocks,
+    prescale,
+    rows,
+    unique,
+    xxh64,
+)
 
 __all__ = ["warm"]
 
@@ -47,6 +59,8 @@ def warm() -> None:
     content.seal(content.fixed(data.reshape(1, 1), 0))
     content.group_sums(content.jagged(one, offsets[1:], data, 0), one, 1)
     adler.adler32(data)
+    _, found = baskets.hashes(data, baskets.Lie(one, *(offsets[1:],) * 3, one, flags[0]), words[:, 0])
+    baskets.add_runs(found.copy(), one, offsets[1:], found)
 
     xxh64.digests(data, one, one)
     lz4blocks.unpack(data, one, offsets[1:], np.empty(17, dtype=np.uint8), one, one)

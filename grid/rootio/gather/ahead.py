@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import ThreadPoolExecutor
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["THREADS", "ahead"]
 
@@ -17,11 +18,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(pool: ThreadPoolExecutor, step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def ahead(pool: ThreadPoolExecutor, step: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield ``step(item)`` for each item; a few are worked on while one is taken."""
-    waiting = [pool.submit(step, item) for item in items[:_AHEAD]]
-    for number in range(len(items)):
-        done = waiting.pop(0).result()
-        if number + _AHEAD < len(items):
-            waiting.append(pool.submit(step, items[number + _AHEAD]))
-        yield done
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(step, item))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

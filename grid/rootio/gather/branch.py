@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
-import numpy as np
-
-from grid.rootio.format.baskets import BasketKey, Packed
-from grid.rootio.gather.filling import Filler
+from grid.rootio.format.baskets import BasketKey
+from grid.rootio.gather.filling import Filler, Full
 from grid.rootio.gather.unpacked import Entries, Raw, inside, join, read_basket
 from grid.rootio.merging import CantCopy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from grid.rootio.format.blocks import Compression
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Basket", "BranchCut", "Pieces"]
 
-#: What is ready to be written: a basket that was packed, or one as it is.
-Basket: TypeAlias = "Packed | Raw"
+#: What is to be written: a basket that is still to be packed, or one as it is.
+Basket: TypeAlias = "Full | Raw"
+#: See :func:`grid.rootio.gather.masks.picked`.
+Picks: TypeAlias = "Callable[[tuple[int, ...]], list[tuple[NDArray[np.int64], list[int]]]]"
 #: Unpacked bytes of a branch that are gathered from at once.
 _WINDOW: Final = 4 << 20
 
@@ -104,7 +106,8 @@ class BranchCut:
         (self._sums, self._number), self._values = sums, values
         self.key = BasketKey(*names, room, 0, 0)
         self._target = target
-        self.fillers = [Filler(self.key.length, target, compression) for _ in range(streams)]
+        self.compression = compression
+        self.fillers = [Filler(self.key.length, target) for _ in range(streams)]
         self._next = 0
         self._width: int | None = None
 
@@ -113,9 +116,7 @@ class BranchCut:
         """The bytes that are held back for all streams."""
         return sum(filler.held for filler in self.fillers)
 
-    def step(
-        self, stop: int, chosen: Callable[[int, int], list[NDArray[np.int64]]], *, flush: bool
-    ) -> list[list[Basket]]:
+    def step(self, stop: int, picks: Picks, *, flush: bool) -> list[list[Basket]]:
         """Go on to the baskets that begin before entry `stop`; return for each stream what is to be written."""
         ready: list[list[Basket]] = [[] for _ in self.fillers]
         window: list[tuple[Raw | None, Entries]] = []
@@ -124,10 +125,10 @@ class BranchCut:
             window.append(piece)
             size += len(piece[1].data)
             if size >= _WINDOW:
-                self._gather(window, chosen, ready)
+                self._gather(window, picks, ready)
                 window, size = [], 0
         if window:
-            self._gather(window, chosen, ready)
+            self._gather(window, picks, ready)
         if flush:
             for filler, baskets in zip(self.fillers, ready, strict=True):
                 baskets.extend(filler.flush())
@@ -136,11 +137,11 @@ class BranchCut:
     def _gather(
         self,
         window: list[tuple[Raw | None, Entries]],
-        chosen: Callable[[int, int], list[NDArray[np.int64]]],
+        picks: Picks,
         ready: list[list[Basket]],
     ) -> None:
         """Pick from some baskets for each stream."""
-        edges = np.array(self.of.edges[self._next : self._next + len(window) + 1], np.int64)
+        edges = self.of.edges[self._next : self._next + len(window) + 1]
         joined = join([entries for _, entries in window])
         self._next += len(window)
         if not joined.count:
@@ -150,28 +151,25 @@ class BranchCut:
         if self._width is None:
             self._width = joined.width
             self.key = BasketKey(*self._names, self._room, max(joined.width, 0), 0)
-        joined.add_to(self._sums, self._number, int(edges[0]))
+        joined.add_to(self._sums, self._number, edges[0])
         if self._values is not None:
-            self._values(int(edges[0]), joined)
-        counts = np.diff(edges)
-        least = int(counts[counts > 0].min())
-        for stream, index in enumerate(chosen(int(edges[0]), int(edges[-1]))):
-            filler, baskets = self.fillers[stream], ready[stream]
-            whole: list[int] = []
-            if self._whole and len(index) >= least:
-                cuts = np.searchsorted(index, edges - edges[0])
-                whole = np.flatnonzero(np.diff(cuts) == counts).tolist()
+            self._values(edges[0], joined)
+        for (index, cuts), filler, baskets in zip(picks(tuple(edges)), self.fillers, ready, strict=True):
             at = 0
-            for number in whole:
+            for number, (start, stop) in enumerate(pairwise(cuts)):
                 raw, entries = window[number]
-                if raw is None or not entries.count or raw.names != self._called:
+                if not self._goes_whole(raw, entries, stop - start):
                     continue
-                baskets.extend(filler.add(joined.take(index[at : cuts[number]])))
-                at = int(cuts[number])
+                baskets.extend(filler.add(joined.take(index[at:start])))
+                at = start
                 if 2 * filler.held >= self._target:
                     baskets.extend(filler.flush())
                 if filler.empty:
                     baskets.append(raw)
-                    at = int(cuts[number + 1])
+                    at = stop
             if at < len(index):
                 baskets.extend(filler.add(joined.take(index[at:])))
+
+    def _goes_whole(self, raw: Raw | None, entries: Entries, taken: int) -> TypeGuard[Raw]:
+        """Whether a basket of which so many entries are taken can go as it is."""
+        return self._whole and raw is not None and taken == entries.count > 0 and raw.names == self._called

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import struct
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +20,27 @@ if TYPE_CHECKING:
     from grid.rootio.format.blocks import Compression
     from grid.rootio.gather.unpacked import Entries
 
-__all__ = ["Filler"]
+__all__ = ["Filler", "Full"]
 
 _OFFSET = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A basket that is not packed yet: its bytes, its entries, and where their data end, from the key's start."""
+
+    data: bytes
+    entries: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """How much there is to pack."""
+        return len(self.data)
+
+    def packed(self, compression: Compression) -> Packed:
+        """Return it packed."""
+        return Packed(pack(self.data, compression), len(self.data), self.entries, self.last)
 
 
 class Filler:
@@ -33,40 +52,34 @@ class Filler:
         Of the basket's key.
     target
         The unpacked bytes of a basket.
-    compression
-        How baskets are packed.
     """
 
-    def __init__(self, key_length: int, target: int, compression: Compression) -> None:
-        self._key_length, self._target, self._compression = key_length, target, compression
+    def __init__(self, key_length: int, target: int) -> None:
+        self._key_length, self._target = key_length, target
         self._parts: list[Entries] = []
         #: The bytes and the entries that are held back.
         self.held = 0
 
-    def add(self, entries: Entries) -> Iterator[Packed]:
+    def add(self, entries: Entries) -> Iterator[Full]:
         """Append entries; yield the baskets that are full."""
         if not entries.count:
             return
         self._parts.append(entries)
-        self.held += len(entries.data) + (_OFFSET * entries.count if entries.edges is not None else 0)
+        self.held += _bytes(entries)
         if self.held < self._target:
             return
         whole = join(self._parts)
-        start = 0
-        ends = _ends(whole)
-        while ends[-1] - ends[start] >= self._target:
-            stop = max(start + 1, int(np.searchsorted(ends, ends[start] + self._target)))
-            yield self._pack(whole.slice(start, stop))
-            start = stop
-        self.held = int(ends[-1] - ends[start])
+        cuts = _cuts(whole, self._target)
+        for start, stop in pairwise(cuts):
+            yield self._full(whole.slice(start, stop))
         # a copy, so that what is held back doesn't hold all
-        rest = np.arange(start, whole.count)
-        self._parts = [whole.take(rest)] if len(rest) else []
+        rest = whole.slice(cuts[-1], whole.count).copy()
+        self._parts, self.held = ([rest], _bytes(rest)) if rest.count else ([], 0)
 
-    def flush(self) -> Iterator[Packed]:
+    def flush(self) -> Iterator[Full]:
         """Yield what is held back as a basket, if there is something."""
         if self._parts:
-            yield self._pack(join(self._parts))
+            yield self._full(join(self._parts))
         self._parts, self.held = [], 0
 
     @property
@@ -74,23 +87,38 @@ class Filler:
         """Whether nothing is held back."""
         return not self._parts
 
-    def _pack(self, entries: Entries) -> Packed:
+    def _full(self, entries: Entries) -> Full:
         last = self._key_length + len(entries.data)
-        data = entries.data.tobytes()
-        if entries.edges is not None:
-            offsets = entries.edges[:-1] + self._key_length
-            data += _list(offsets)
-            if entries.origins is not None:
-                data += _list(np.where(entries.origins < 0, offsets, entries.origins))
-        return Packed(pack(data, self._compression), len(data), entries.count, last)
+        if entries.edges is None:
+            return Full(entries.data.tobytes(), entries.count, last)
+        offsets = entries.edges[:-1] + self._key_length
+        parts = [entries.data.tobytes(), _list(offsets)]
+        if entries.origins is not None:
+            parts.append(_list(np.where(entries.origins < 0, offsets, entries.origins)))
+        return Full(b"".join(parts), entries.count, last)
 
 
-def _ends(entries: Entries) -> NDArray[np.int64]:
-    """Return where each entry would begin with its offset before it, and the last end."""
-    numbers = np.arange(entries.count + 1, dtype=np.int64)
-    return numbers * entries.width if entries.edges is None else entries.edges + _OFFSET * numbers
+def _bytes(entries: Entries) -> int:
+    """Return how many bytes entries take in a basket, with their offsets."""
+    return len(entries.data) + (_OFFSET * entries.count if entries.edges is not None else 0)
+
+
+def _cuts(entries: Entries, target: int) -> list[int]:
+    """Return between which entries full baskets end: 0 first; what follows the last of them fills none."""
+    if entries.edges is None:
+        step = -(-target // entries.width) if entries.width else entries.count + 1
+        return list(range(0, entries.count + 1, step))
+    # where each would begin with its offset before it
+    ends = entries.edges + _OFFSET * np.arange(entries.count + 1)
+    cuts = [0]
+    while ends[-1] - ends[cuts[-1]] >= target:
+        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, ends[cuts[-1]] + target))))
+    return cuts
 
 
 def _list(values: NDArray[np.int64]) -> bytes:
     """Return an array with its length before it, and a last item for where the next entry would be."""
-    return struct.pack(">i", len(values) + 1) + values.astype(">i4").tobytes() + bytes(_OFFSET)
+    words = np.zeros(len(values) + 2, ">i4")
+    words[0] = len(values) + 1
+    words[1:-1] = values
+    return words.tobytes()

@@ -10,6 +10,7 @@ import numpy as np
 from grid.rootio.format.blocks import Compression
 from grid.rootio.gather.ahead import THREADS, ahead
 from grid.rootio.gather.branch import BranchCut, Pieces
+from grid.rootio.gather.masks import picked
 from grid.rootio.gather.rereading import Again
 from grid.rootio.gather.tree import CutTree
 from grid.rootio.gather.unpacked import Raw
@@ -21,11 +22,12 @@ from grid.rootio.verbatim.treeindex import same
 from sitecfg.errors import ClosureError, CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from grid.rootio.gather.branch import Basket
+    from grid.rootio.format.baskets import Packed
+    from grid.rootio.gather.branch import Basket, Picks
     from grid.rootio.gather.values import Values
     from grid.rootio.sink import Sink
     from grid.rootio.verbatim.baskets import Baskets
@@ -39,6 +41,8 @@ __all__ = ["Gatherer"]
 _HELD: Final = 96 << 20
 #: Unpacked bytes of a tree that are gone through branch by branch, and of a branch for all streams together.
 _SECTION, _OF_BRANCH = 256 << 20, 32 << 20
+#: Bytes that one thread packs at a time.
+_BUNDLE: Final = 1 << 20
 #: Entries that are compared at once.
 _COMPARED: Final = 1 << 18
 #: The usual size of a basket lies between these.
@@ -122,13 +126,13 @@ class Gatherer:
             Called with the share that is done.
         """
         self._chosen = chosen
-        section = self._section
+        section, picks = self._section, picked(chosen)
         with ThreadPoolExecutor(THREADS) as pool:
             for start in range(0, max(self.entries, 1), section):
                 stop = min(start + section, self.entries)
-                self._round(pool, stop, chosen, flush=stop == self.entries)
+                self._round(pool, stop, picks, flush=stop == self.entries)
                 if sum(cut.held for _, cut in self._cuts) > _HELD:
-                    self._round(pool, stop, chosen, flush=True)
+                    self._round(pool, stop, picks, flush=True)
                 progress(stop / max(self.entries, 1))
         if self._index is not None:
             rows = chosen(0, self.entries)
@@ -225,21 +229,29 @@ class Gatherer:
         self,
         pool: ThreadPoolExecutor,
         stop: int,
-        chosen: Callable[[int, int], list[NDArray[np.int64]]],
+        picks: Picks,
         *,
         flush: bool,
     ) -> None:
         """Go on with all branches, a few at a time, and write what comes of each, in order."""
 
-        def step(number: int) -> Any:
-            return self._cuts[number][1].step(stop, chosen, flush=flush)
+        def step(number: int) -> tuple[int, list[list[Basket]]]:
+            return number, self._cuts[number][1].step(stop, picks, flush=flush)
 
-        for number, ready in enumerate(ahead(pool, step, range(len(self._cuts)))):
-            for stream, baskets in enumerate(ready):
-                for basket in baskets:
-                    self._write(number, stream, basket)
+        cut = ahead(pool, step, range(len(self._cuts)))
+        for number, baskets in ahead(pool, self._packed, _bundles(cut)):
+            for stream, basket in baskets:
+                self._write(number, stream, basket)
 
-    def _write(self, number: int, stream: int, basket: Basket) -> None:
+    def _packed(
+        self, bundle: tuple[int, list[tuple[int, Basket]]]
+    ) -> tuple[int, list[tuple[int, Packed | Raw]]]:
+        """Pack the baskets of a bundle."""
+        number, baskets = bundle
+        how = self._cuts[number][1].compression
+        return number, [(stream, one if isinstance(one, Raw) else one.packed(how)) for stream, one in baskets]
+
+    def _write(self, number: int, stream: int, basket: Packed | Raw) -> None:
         index, cut = self._cuts[number]
         out, parent = self._sinks[stream].out, self._made[stream].place
         if isinstance(basket, Raw):
@@ -260,6 +272,23 @@ class Gatherer:
         tree = CutTree(self._template)
         tree.hold(self._view, self._baskets, *self._lies(stream), entries, self._indices[stream])
         return tree
+
+
+def _bundles(
+    cut: Iterable[tuple[int, list[list[Basket]]]],
+) -> Iterator[tuple[int, list[tuple[int, Basket]]]]:
+    """Cut what comes of each branch, for each stream, into what one thread packs at a time."""
+    for number, ready in cut:
+        bundle, size = [], 0
+        for stream, baskets in enumerate(ready):
+            for basket in baskets:
+                bundle.append((stream, basket))
+                size += basket.size
+                if size >= _BUNDLE:
+                    yield number, bundle
+                    bundle, size = [], 0
+        if bundle:
+            yield number, bundle
 
 
 def _pieces(view: TreeView, baskets: Baskets, where: str) -> dict[int, Pieces]:

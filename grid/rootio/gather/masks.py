@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["by_masks", "by_rows", "every"]
+__all__ = ["by_masks", "by_rows", "every", "picked"]
 
 
 def by_masks(masks: NDArray[np.uint64], streams: int) -> Callable[[int, int], list[NDArray[np.int64]]]:
@@ -45,3 +45,21 @@ def every(streams: int) -> Callable[[int, int], list[NDArray[np.int64]]]:
         return [np.arange(stop - start, dtype=np.int64)] * streams
 
     return chosen
+
+
+def picked(
+    chosen: Callable[[int, int], list[NDArray[np.int64]]],
+) -> Callable[[tuple[int, ...]], list[tuple[NDArray[np.int64], list[int]]]]:
+    """Return what chooses entries of baskets that lie between some entries.
+
+    For each stream: the entries, counted from the first basket's first one, and where in them each basket begins and
+    the last one ends.
+    """
+
+    # the baskets of many branches begin and end with the same entries
+    @lru_cache(maxsize=8)
+    def picks(edges: tuple[int, ...]) -> list[tuple[NDArray[np.int64], list[int]]]:
+        within = np.subtract(edges, edges[0])
+        return [(index, np.searchsorted(index, within).tolist()) for index in chosen(edges[0], edges[-1])]
+
+    return picks

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grid.rootio.format.baskets import entry_offsets
 from grid.rootio.format.objects import text
 from grid.rootio.format.unpack import unpack
 from grid.rootio.gather.ahead import THREADS
 from grid.rootio.verbatim.blocks import Unsound
 from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copying import check
-from grid.rootio.verbatim.proving import Inside
+from grid.rootio.verbatim.proving import NOT_FILLED, Insides
 from grid.rootio.verbatim.stretches import Passage
 from sitecfg.errors import CorruptFile
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from grid.rootio.checksums import Checksums
     from grid.rootio.image import Image
     from grid.rootio.verbatim.baskets import Baskets
-    from grid.rootio.verbatim.proving import Insides
+    from grid.rootio.verbatim.proving import Inside
     from grid.rootio.verbatim.sums import EntrySums
 
 __all__ = ["Again", "read_again"]
@@ -75,15 +74,17 @@ def read_again(image: Image, trees: Sequence[Again]) -> Checksums:
     parents = np.array([tree.parent for tree in trees], np.int64)[owners]
     seeks, nbytes, firsts, entries, kinds = (column[order] for column in columns)
     job = Job(seeks, nbytes, firsts, entries, kinds, names, parents, parents)
-    adder = _Adder([(trees[owner], kind - int(bases[owner])) for kind, owner in enumerate(owners.tolist())])
-    return check(image, job, sealed=True, passage=Passage(THREADS), prover=adder).sums
+    return check(image, job, sealed=True, passage=Passage(THREADS), prover=_Adder(trees, owners, bases)).sums
 
 
 class _Adder:
-    """Adds every entry of every basket to the sums of its tree, and keeps the values of some branches."""
+    """Adds every entry of every basket to the sums of its tree, and keeps the values of some branches.
 
-    def __init__(self, kinds: Sequence[tuple[Again, int]]) -> None:
-        self._kinds = kinds
+    ``owners`` says which tree a kind of basket belongs to, ``bases`` which kind its first branch is.
+    """
+
+    def __init__(self, trees: Sequence[Again], owners: NDArray[np.int64], bases: NDArray[np.int64]) -> None:
+        self._trees, self._owners, self._bases = trees, owners, bases
 
     def wants(self, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which baskets have to be unpacked: all."""
@@ -91,34 +92,34 @@ class _Adder:
 
     def skim(self, inside: Inside, payload: memoryview) -> int:
         """Add a basket that is too large to be unpacked with others."""
+        data = np.frombuffer(unpack(payload, inside.size, ""), np.uint8)
+        one = Insides._make(np.array([value]) for value in inside)
         try:
-            self._add(inside, np.frombuffer(unpack(payload, inside.size, ""), np.uint8))
-        except ValueError as error:
-            raise CorruptFile(str(error)) from error
+            self.look(one, data, np.zeros(1, np.int64))
+        except Unsound as error:
+            raise CorruptFile(error.what) from error
         return 0
 
     def look(self, inside: Insides, data: NDArray[np.uint8], begins: NDArray[np.int64]) -> None:
         """Add baskets, unpacked; raises :class:`Unsound` where one contradicts itself."""
-        rows = zip(*(column.tolist() for column in inside), begins.tolist(), strict=True)
-        for row, (*said, begin) in enumerate(rows):
-            one = Inside(*said)
-            try:
-                self._add(one, data[begin : begin + one.size])
-            except ValueError as error:
-                raise Unsound(row, f"is unsound: {error}") from error
+        owners = self._owners[inside.kinds]
+        for owner in np.unique(owners).tolist():
+            rows = np.flatnonzero(owners == owner)
+            mine, tree, at = inside.rows(rows), self._trees[owner], begins[rows]
+            branches = mine.kinds - self._bases[owner]
+            bad = tree.sums.add_baskets(branches, mine.firsts, data, mine.lie(at))
+            if bad >= 0:
+                raise Unsound(int(rows[bad]), NOT_FILLED)
+            for row in np.flatnonzero(np.isin(branches, list(tree.columns))).tolist():
+                column = tree.columns[int(branches[row])]
+                try:
+                    _keep(column, mine.row(row), data[at[row] :])
+                except ValueError as error:
+                    raise Unsound(int(rows[row]), f"is unsound: {error}") from error
 
-    def _add(self, inside: Inside, data: NDArray[np.uint8]) -> None:
-        tree, branch = self._kinds[inside.kind]
-        sums, stop = tree.sums, inside.first + inside.entries
-        if (column := tree.columns.get(branch)) is not None:
-            if inside.data != inside.entries * column.itemsize:
-                raise ValueError(f"it has {inside.data} bytes for {inside.entries} numbers")
-            column[inside.first : stop] = np.frombuffer(data, column.dtype.newbyteorder(">"), inside.entries)
-        if inside.data == inside.size and inside.entries:
-            width, rest = divmod(inside.size, inside.entries)
-            if rest:
-                raise ValueError(f"it has {inside.size} bytes for {inside.entries} entries")
-            sums.add_rows(branch, inside.first, data.reshape(inside.entries, width))
-        elif inside.entries:
-            edges = entry_offsets(data, inside.data, inside.entries, inside.key_length, sizes=inside.sizes)
-            sums.add(branch, inside.first, edges, data)
+
+def _keep(column: NDArray[Any], inside: Inside, data: NDArray[np.uint8]) -> None:
+    if inside.data != inside.entries * column.itemsize:
+        raise ValueError(f"it has {inside.data} bytes for {inside.entries} numbers")
+    values = np.frombuffer(data, column.dtype.newbyteorder(">"), inside.entries)
+    column[inside.first : inside.first + inside.entries] = values

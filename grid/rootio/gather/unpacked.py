@@ -81,6 +81,11 @@ class Entries:
         origins = None if self.origins is None else self.origins[start:stop]
         return Entries(stop - start, self.data[begin:end], -1, self.edges[start : stop + 1] - begin, origins)
 
+    def copy(self) -> Entries:
+        """Return them in memory of their own."""
+        edges, origins = (None if one is None else one.copy() for one in (self.edges, self.origins))
+        return Entries(self.count, self.data.copy(), self.width, edges, origins)
+
     def add_to(self, sums: EntrySums, branch: int, first: int) -> None:
         """Add them to what the entries of a tree hold."""
         if self.edges is None:
@@ -104,6 +109,11 @@ class Raw:
     unpacked: int
     entries: int
     big: bool
+
+    @property
+    def size(self) -> int:
+        """How much there is to pack: nothing."""
+        return 0
 
     def moved(self, place: int, parent: int) -> bytes:
         """Return the key for a basket that is put at `place`.
@@ -204,22 +214,22 @@ def _entries(data: bytes, head: BasketHead, key_length: int, room: int, which: s
         return Entries(entries, values, room if border else 0)
     words = np.frombuffer(data, ">i4", (len(data) - border) // 4, border)
     offsets, rest = _listed(words, entries, which, where)
-    if head.sizes:
-        offsets = from_sizes(offsets, key_length)
-    edges = np.append(offsets - key_length, border)
-    if edges[0] != 0 or (np.diff(edges) < 0).any():
+    edges = np.empty(entries + 1, np.int64)
+    np.subtract(from_sizes(offsets, key_length) if head.sizes else offsets, key_length, out=edges[:-1])
+    edges[-1] = border
+    if edges[0] != 0 or (edges[1:] < edges[:-1]).any():
         raise CorruptFile(f"{which} has entry offsets that contradict its size", where=where)
     if len(rest) > 1:
         origins, _ = _listed(rest, entries, which, where)
-        return Entries(entries, values, -1, edges, origins)
-    return Entries(entries, values, -1, edges, offsets if tagged else None)
+        return Entries(entries, values, -1, edges, origins.astype(np.int64))
+    return Entries(entries, values, -1, edges, edges[:-1] + key_length if tagged else None)
 
 
 def _listed(
     words: NDArray[np.int32], entries: int, which: str, where: str
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return an array that has its length before it, and what follows it."""
     count = int(words[0]) if len(words) else -1
     if not entries <= count < len(words):
         raise CorruptFile(f"{which} has no place for the offsets of its {entries} entries", where=where)
-    return words[1 : entries + 1].astype(np.int64), words[count + 1 :]
+    return words[1 : entries + 1], words[count + 1 :]

@@ -10,6 +10,7 @@ from grid.rootio.format.baskets import entry_offsets
 from grid.rootio.format.unpack import blocks_of
 from grid.rootio.verbatim.blocks import Unsound, refuse
 from grid.rootio.verbatim.sums import EntrySums
+from kernels import baskets
 from kernels.rows import falling
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST", "Inside", "Insides", "Prover"]
+__all__ = ["LARGEST", "NOT_FILLED", "Inside", "Insides", "Prover"]
 
 #: The largest basket of which more is looked at than its checksums.
 LARGEST: Final = 1 << 28
+#: What is wrong with a basket that its entries don't fill.
+NOT_FILLED: Final = "is unsound: its entries do not lie one behind the other, from its first byte to its last"
 #: Two independent hashes of each event, where nothing else tells them apart.
 _ROUNDS: Final = 2
 
@@ -68,6 +71,10 @@ class Insides(NamedTuple):
     def row(self, row: int) -> Inside:
         """Return one of them."""
         return Inside(*(column[row].item() for column in self))
+
+    def lie(self, begins: NDArray[np.int64]) -> baskets.Lie:
+        """Return how their entries lie, where they begin at `begins`."""
+        return baskets.Lie(begins, self.sizes, self.data, self.entries, self.key_lengths, self.as_sizes)
 
 
 class Prover:
@@ -144,8 +151,13 @@ class Prover:
         Unsound
             If lengths or offsets contradict each other.
         """
+        if self._sums is not None:
+            torn = self._sums.add_baskets(inside.kinds, inside.firsts, data, inside.lie(begins))
+            if torn >= 0:
+                raise Unsound(torn, NOT_FILLED)
+            return
         ragged = inside.data != inside.sizes
-        looked_at = self._identifies[inside.kinds] | (self._sums is not None)
+        looked_at = self._identifies[inside.kinds]
         for row in np.flatnonzero(looked_at | (ragged & inside.as_sizes)).tolist():
             one, begin = inside.row(row), int(begins[row])
             try:

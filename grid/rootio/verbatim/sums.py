@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from kernels import content
+from kernels import baskets, content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["EntrySums"]
+
+#: So many entries of baskets are hashed before their hashes are added.
+_TOGETHER: Final = 1 << 20
 
 
 class EntrySums:
@@ -31,7 +34,8 @@ class EntrySums:
     """
 
     def __init__(self, entries: int, names: Sequence[str], *, rounds: int = 1) -> None:
-        self._salts = [[int(content.salt_of(f"{turn} {name}")) for turn in range(rounds)] for name in names]
+        salts = [[content.salt_of(f"{turn} {name}") for name in names] for turn in range(rounds)]
+        self._salts = np.array(salts, np.uint64).reshape(rounds, len(names))
         self._sums = [np.zeros(entries, np.uint64) for _ in range(rounds)]
         self._lock = threading.Lock()
 
@@ -45,11 +49,48 @@ class EntrySums:
         data
             uint8, what they lie in.
         """
-        self._put(first, [content.jagged(edges[:-1], edges[1:], data, salt) for salt in self._salts[branch]])
+        salts = self._salts[:, branch].tolist()
+        self._put(first, [content.jagged(edges[:-1], edges[1:], data, salt) for salt in salts])
 
     def add_rows(self, branch: int, first: int, rows: NDArray[np.uint8]) -> None:
         """Add entries of one width, uint8 ``[n, width]``; the same numbers as :meth:`add` of the same bytes."""
-        self._put(first, [content.fixed(rows, salt) for salt in self._salts[branch]])
+        self._put(first, [content.fixed(rows, salt) for salt in self._salts[:, branch].tolist()])
+
+    def add_baskets(
+        self,
+        branches: NDArray[np.int64],
+        firsts: NDArray[np.int64],
+        data: NDArray[np.uint8],
+        lie: baskets.Lie,
+    ) -> int:
+        """Add all entries of baskets.
+
+        Parameters
+        ----------
+        branches, firsts
+            For each basket its branch, and its first entry.
+        data, lie
+            What they lie in, and how.
+
+        Returns
+        -------
+        int
+            The first basket that its entries don't fill, one behind the other; -1 if all do.
+        """
+        ends = np.cumsum(lie.counts)
+        at = 0
+        while at < len(ends):
+            before = int(ends[at]) - int(lie.counts[at])
+            some = slice(at, max(at + 1, int(np.searchsorted(ends, before + _TOGETHER, side="right"))))
+            part = baskets.Lie._make(column[some] for column in lie)
+            for salts, sums in zip(self._salts, self._sums, strict=True):
+                bad, hashes = baskets.hashes(data, part, salts[branches[some]])
+                if bad >= 0:
+                    return at + bad
+                with self._lock:
+                    baskets.add_runs(sums, firsts[some], part.counts, hashes)
+            at = some.stop
+        return -1
 
     def sealed(self, start: int, stop: int) -> list[NDArray[np.uint64]]:
         """Return for each round the hashes of some entries, of all branches together: uint64 ``[stop - start]``."""

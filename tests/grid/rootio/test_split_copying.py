@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from grid.rootio import split as splitting
 from grid.rootio.books import total
 from grid.rootio.facts import file_facts
-from grid.rootio.gather import gatherer
+from grid.rootio.gather import filling, gatherer
 from grid.rootio.gather.branch import BranchCut
 from grid.rootio.gather.gatherer import Gatherer
 from grid.rootio.gather.unpacked import Entries
@@ -232,6 +232,18 @@ def test_a_list_that_its_counter_contradicts_is_refused(tmp_path: Path) -> None:
         split(tmp_path / "bad.root", outs(tmp_path, {"a": ()}), SplitRecipe(table=table(a=(PATHS[0],))))
     assert "Events/Muon_" in caught.value.where
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.root", "in.root"]
+
+
+def test_offsets_of_an_output_that_contradict_its_basket_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nano(tmp_path / "in.root", 400)
+    listed = filling._list
+    monkeypatch.setattr(filling, "_list", lambda offsets: listed(offsets[::-1]))
+    streams = {"a": (PATHS[0],)}
+    with pytest.raises(ClosureError, match="its entries do not lie one behind the other"):
+        split(tmp_path / "in.root", outs(tmp_path, streams), SplitRecipe(table=table(**streams)))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.root"]
 
 
 @pytest.mark.parametrize("wrong", [[1, 0, 2], [0, 0, 2], [0, 1, 3]], ids=["swapped", "twice", "another"])
