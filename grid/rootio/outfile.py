@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OutFile", "output_error"]
 
-_BUFFER = 4 << 20
+#: There is one for each stream of a split.
+_BUFFER = 1 << 20
 
 
 def output_error(error: OSError, path: Path) -> OutputError:

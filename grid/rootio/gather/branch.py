@@ -113,8 +113,8 @@ class BranchCut:
 
     @property
     def held(self) -> int:
-        """The bytes that are held back for all streams."""
-        return sum(filler.held for filler in self.fillers)
+        """The memory that is held for what is held back for all streams, in bytes."""
+        return sum(filler.memory for filler in self.fillers)
 
     def step(self, stop: int, picks: Picks, *, flush: bool) -> list[list[Basket]]:
         """Go on to the baskets that begin before entry `stop`; return for each stream what is to be written."""

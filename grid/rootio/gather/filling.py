@@ -83,6 +83,11 @@ class Filler:
         self._parts, self.held = [], 0
 
     @property
+    def memory(self) -> int:
+        """The bytes of memory in which entries are held back."""
+        return sum(part.memory for part in self._parts)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is held back."""
         return not self._parts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gatherer"]
 
-#: What all streams together may hold back; beyond it baskets are written that are not full.
+#: What may be held back of all branches for all streams; beyond it baskets are written that are not full.
 _HELD: Final = 96 << 20
 #: Unpacked bytes of a tree that are gone through branch by branch, and of a branch for all streams together.
 _SECTION, _OF_BRANCH = 256 << 20, 32 << 20
@@ -105,7 +107,8 @@ class Gatherer:
         self._sums = EntrySums(self.entries, self._names)
         self._cuts = list(self._branches(values, whole=compression is None))
         #: For each stream: branch, size, first entry and position of every basket, and its unpacked size.
-        self._lie: list[list[tuple[int, ...]]] = [[] for _ in sinks]
+        self._lie = [array("q") for _ in sinks]
+        self._held, self._lock = 0, threading.Lock()
         self._written = np.zeros((len(self._cuts), len(sinks)), np.int64)
 
     def run(
@@ -131,8 +134,6 @@ class Gatherer:
             for start in range(0, max(self.entries, 1), section):
                 stop = min(start + section, self.entries)
                 self._round(pool, stop, picks, flush=stop == self.entries)
-                if sum(cut.held for _, cut in self._cuts) > _HELD:
-                    self._round(pool, stop, picks, flush=True)
                 progress(stop / max(self.entries, 1))
         if self._index is not None:
             rows = chosen(0, self.entries)
@@ -236,7 +237,12 @@ class Gatherer:
         """Go on with all branches, a few at a time, and write what comes of each, in order."""
 
         def step(number: int) -> tuple[int, list[list[Basket]]]:
-            return number, self._cuts[number][1].step(stop, picks, flush=flush)
+            _, cut = self._cuts[number]
+            before = cut.held
+            ready = cut.step(stop, picks, flush=flush or self._held > _HELD)
+            with self._lock:
+                self._held += cut.held - before
+            return number, ready
 
         cut = ahead(pool, step, range(len(self._cuts)))
         for number, baskets in ahead(pool, self._packed, _bundles(cut)):
@@ -260,12 +266,12 @@ class Gatherer:
             head, payload = cut.key.encode(basket, out.position, parent), basket.payload
         first, size = int(self._written[number, stream]), len(head) + len(payload)
         place = out.append(head, payload)
-        self._lie[stream].append((index, size, first, place, basket.unpacked + len(head)))
+        self._lie[stream].extend((index, size, first, place, basket.unpacked + len(head)))
         self._written[number, stream] += basket.entries
 
     def _lies(self, stream: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the baskets of an output as `MergedTree.lie` has them, and their unpacked sizes."""
-        lie = in_order(np.array(self._lie[stream], np.int64).reshape(-1, 5).T)
+        lie = in_order(np.frombuffer(self._lie[stream], np.int64).reshape(-1, 5).T)
         return lie[:4], lie[4]
 
     def _tree(self, stream: int, entries: int) -> CutTree:

@@ -94,6 +94,11 @@ class Entries:
             sums.add(branch, first, self.edges, self.data)
 
     @property
+    def memory(self) -> int:
+        """The bytes of memory that they take."""
+        return sum(one.nbytes for one in (self.data, self.edges, self.origins) if one is not None)
+
+    @property
     def lengths(self) -> NDArray[np.int64] | None:
         """The bytes of each entry; ``None`` where all have the same."""
         return None if self.edges is None else np.diff(self.edges)

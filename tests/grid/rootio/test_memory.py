@@ -10,9 +10,11 @@ import pytest
 
 from grid.rootio.columns import Branch
 from grid.rootio.facts import file_facts
+from grid.rootio.gather import gatherer
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.split import SplitRecipe, split
-from tests.grid.rootio.making import Table, flat, write
+from grid.trigger import TriggerTable
+from tests.grid.rootio.making import Table, counted, flat, jagged, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,3 +57,28 @@ def test_memory_stays_far_below_the_file(
     finally:
         tracemalloc.stop()
     assert peak < megabytes << 20
+
+
+def test_what_streams_hold_back_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many streams of many branches, none of which fills a basket: 16 times 80 times 14 kB."""
+    monkeypatch.setattr(gatherer, "_HELD", 2 << 20)
+    table = (
+        Table().add(flat("event", "u8"), np.arange(2000)).add(flat("HLT_most", "?"), np.arange(2000) < 1200)
+    )
+    lists = jagged([[1.0]] * 2000, "f4")
+    table.add(flat("n", "i4"), np.ones(2000))
+    for number in range(80):
+        table.add(counted(f"x{number}", "f4", "n"), lists)
+    source = write(tmp_path / "in.root", {"t": table})
+    streams = {f"s{number}": ("HLT_most",) for number in range(16)}
+    recipe = SplitRecipe(table=TriggerTable(name="T", tag=1, streams=streams), identity=("event",))
+    split(source, {name: tmp_path / f"warm {name}.root" for name in streams}, recipe)
+    monkeypatch.setattr(gatherer, "_SECTION", 200_000)
+    tracemalloc.start()
+    try:
+        report = split(source, {name: tmp_path / f"{name}.root" for name in streams}, recipe)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {one.events for one in report.outputs} == {1200}
+    assert peak < 12 << 20

@@ -106,6 +106,7 @@ def test_every_branch_of_every_file_with_trigger_bits_splits(
         st.sampled_from("abcd"), st.sets(st.sampled_from(PATHS), min_size=1).map(tuple), min_size=1
     ),
     repacked=st.sampled_from([None, "zstd:1"]),
+    bounds=st.sampled_from([{}, {"_SECTION": 500}, {"_SECTION": 500, "_HELD": 100}, {"_BUNDLE": 50}]),
 )
 def test_random_files_are_cut_as_numpy_says(
     tmp_path_factory: pytest.TempPathFactory,
@@ -115,11 +116,15 @@ def test_random_files_are_cut_as_numpy_says(
     compression: str,
     streams: dict[str, tuple[str, ...]],
     repacked: str | None,
+    bounds: dict[str, int],
 ) -> None:
     folder = tmp_path_factory.mktemp("split")
     made = nano(folder / "in.root", n, seed, compression=compression, cluster_bytes=cluster)
     how = SplitRecipe(table=table(**streams), compression=repacked)
-    report = split(folder / "in.root", outs(folder, streams), how)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in bounds.items():
+            patch.setattr(gatherer, name, value)
+        report = split(folder / "in.root", outs(folder, streams), how)
     for output in report.outputs:
         fired = np.any([made.columns[path].values for path in streams[output.stream]], axis=0)
         assert read_lists(output.path) == as_lists(made.take(np.flatnonzero(fired)))
