@@ -160,7 +160,6 @@ def trigger_from_file(file: Path, name: str, tag: int, streams: tuple[str, ...],
 
 def find_table(place: Place, which: str) -> TriggerTable:
     """Return a table by its file or by NAME/TAG."""
-    from catalog import triggers
     from grid.trigger import TriggerTable
 
     path = Path(which)
@@ -171,6 +170,8 @@ def find_table(place: Place, which: str) -> TriggerTable:
         raise TriggerTableError(
             "this is neither a table's file nor NAME/TAG", where=which, todo="see 'grid trigger list'"
         )
+    from catalog import triggers
+
     with place.catalog() as catalog, catalog.read() as tx:
         return TriggerTable.from_json(triggers.table(tx, name, int(tag)).document)
 
