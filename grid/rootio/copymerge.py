@@ -65,7 +65,7 @@ class CopyMerge(ABC):
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
         self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
-        self.ids = EventIds(options)
+        self.ids = EventIds(options, out.absolute().parent)
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
 
@@ -91,7 +91,7 @@ class CopyMerge(ABC):
         with Input(self.sources[0]) as first:
             self.begin(first)
             compression = str(Compression.of_word(first.skeleton.header.compression))
-        with Sink(self.out, compression=compression) as sink:
+        with Sink(self.out, compression=compression) as sink, self.ids:
             self.copier = copier = self.appender(sink)
             self.side = SideTrees(sink, self.options)
             self._add_all()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from grid.rootio.duplicates import Finder
 from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import events_occur_twice, not_looked_at
-from grid.rootio.sections import check_countable, sections_of
+from grid.rootio.sections import check_countable, listed, sections_of
 from kernels import fingerprint
 from sitecfg.errors import ClosureError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -23,9 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EventIds"]
 
+#: So many events are looked at together.
+_AT_ONCE: Final = 1 << 20
+
 
 class EventIds:
-    """The identities of all events of a merge, or hashes of the events where they have none.
+    """The identities of all events of a merge, or hashes of the events where they have none. A context manager.
+
+    Parameters
+    ----------
+    options
+        How files are merged.
+    folder
+        Where there is room on disk.
 
     Attributes
     ----------
@@ -35,13 +48,21 @@ class EventIds:
         The run sections of the output and their events, once it was held against the inputs.
     """
 
-    def __init__(self, options: MergeOptions) -> None:
+    def __init__(self, options: MergeOptions, folder: Path) -> None:
         self._options = options
-        self._finder = Finder(())
+        self._finder = Finder((), folder)
         self._total = np.zeros(2, np.uint64)
         self._names: tuple[str, ...] = ()
         self.looked = False
         self.sections: tuple[tuple[int, int, int], ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finder.__exit__(kind, error, trace)
 
     @property
     def fingerprint(self) -> str | None:
@@ -64,13 +85,14 @@ class EventIds:
             return None
         self.looked = True
         self._names = self._finder.names = names
-        self._finder.add(file, columns)
+        keys = fingerprint.event_keys(columns)
+        self._finder.add(file, columns, keys)
         if not names:
             return None
         for name, values in zip(names, columns, strict=True):
             if name in DEFAULT_IDENTITY[:2]:
                 check_countable(name, values, f"{file}: {tree}/{name}")
-        words = fingerprint.fingerprint(fingerprint.event_keys(columns))
+        words = fingerprint.fingerprint(keys)
         self._total += words
         return fingerprint.to_hex(words)
 
@@ -97,10 +119,15 @@ class EventIds:
         """
         if not self._names:
             return
-        found = fingerprint.fingerprint(fingerprint.event_keys(columns))
+        found, sections = np.zeros(2, np.uint64), Counter[tuple[int, int]]()
+        for start in range(0, len(columns[0]), _AT_ONCE):
+            some = [column[start : start + _AT_ONCE] for column in columns]
+            found += fingerprint.fingerprint(fingerprint.event_keys(some))
+            for run, section, events in sections_of(dict(zip(self._names, some, strict=True))):
+                sections[run, section] += events
         if (found != self._total).any():
             raise ClosureError("it holds other events than its inputs", where=path)
-        self.sections = sections_of(dict(zip(self._names, columns, strict=True)))
+        self.sections = listed(sections)
 
     def notes(self, duplicates: Duplicates) -> list[str]:
         """Say what is not known of the events, and what is odd."""

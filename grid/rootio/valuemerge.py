@@ -43,6 +43,7 @@ from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
+from kernels import fingerprint
 from sitecfg.errors import (
     CorruptFile,
     SchemaMismatch,
@@ -82,7 +83,7 @@ class ValueMerge:
         self.trees: dict[str, SinkTree] = {}
         self.kinds: dict[str, str] = {}
         self.identity: tuple[str, ...] | None = None
-        self.finder = Finder(())
+        self.finder = Finder((), out.absolute().parent)
         self.total = Tally()
         self.inputs: list[MergeInput] = []
         self.records: list[dict[str, Any]] = []
@@ -100,6 +101,7 @@ class ValueMerge:
     def run(self, given: Mapping[str, Any]) -> MergeReport:
         """Read and write everything, then prove the output."""
         with ExitStack() as stack:
+            stack.enter_context(self.finder)
             first = stack.enter_context(open_source(self.sources[0]))
             self._begin(first)
             compression = self.options.compression or first.compression
@@ -181,7 +183,7 @@ class ValueMerge:
         if self.options.schema == "backfill":
             self.events = self._unite()
         self.identity = choose_identity(source, infos, self.options)
-        self.finder = Finder(self.identity or ())
+        self.finder.names = self.identity or ()
         if self.identity is None:
             which = "those values of each event that can be read" if self.unread else "each event's values"
             self.notes.append(f"events have no identity: a hash of {which} was compared")
@@ -299,7 +301,7 @@ class ValueMerge:
                 seen = [content_hashes(filled, wanted, round_=turn).view("i8") for turn in (0, 1)]
             else:
                 seen = identity.columns(chunk.trees, chunk.start, chunk.stop)
-            self.finder.add(reader.source.url, seen)
+            self.finder.add(reader.source.url, seen, fingerprint.event_keys(seen))
             for path, tree in self.trees.items():
                 tree.extend({branch.name: filled[path][branch.name] for branch in wanted[path]})
             self._tell(chunk.stop, reader.entries)
