@@ -1,11 +1,14 @@
 """Bring files whose branches differ to one schema by explicit rules: nothing is lost, and what is made up is recorded.
 
-A branch that a file lacks is filled: trigger bits and other numbers with 0, lists with nothing. A number that is
-narrower in some files becomes as wide as all its values need. Whatever else differs is refused.
+A branch that a file lacks is filled: trigger bits and other numbers with 0, lists with nothing, or with as many 0 as
+their counter says; a counter says how long the lists are that it counts. A number that is narrower in some files
+becomes as wide as all its values need: a signed one as unsigned as theirs only if none of its values is negative.
+Whatever else differs is refused.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ from sitecfg.errors import SchemaMismatch, UnsupportedContent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["fill", "fill_all", "unite"]
+__all__ = ["fill", "fill_all", "not_as_long", "unite", "widened"]
 
 #: So many differences are named in a message.
 _NAMED = 8
@@ -67,41 +70,89 @@ def unite(files: Iterable[tuple[str, Sequence[Branch]]]) -> tuple[Branch, ...]:
 
 
 def fill(
-    columns: Mapping[str, Column], mine: Sequence[Branch], wanted: Sequence[Branch], entries: int, where: str
+    columns: Mapping[str, Column],
+    mine: Sequence[Branch],
+    wanted: Sequence[Branch],
+    entries: int,
+    where: str,
+    first: int = 0,
 ) -> dict[str, Column]:
     """Return the columns of all `wanted` branches, for a file that has `mine`.
+
+    Parameters
+    ----------
+    columns
+        Some entries of it, `entries` of them, from the entry `first` on.
+    where
+        The file and the tree, for messages.
 
     Raises
     ------
     SchemaMismatch
         If an array is not as long as what counts its values in the output says.
     UnsupportedContent
-        If a number that counts values is too large for what counts them in the output.
+        If a number can't be said by the wider type; branch and entry are named.
     """
     there = {branch.name for branch in mine}
-    filled: dict[str, Column] = {}
-    for branch in wanted:
-        if branch.name not in there:
-            counts = columns[branch.counter].values if branch.counter in there else None
-            filled[branch.name] = _made(branch, entries, counts)
-            continue
-        column = columns[branch.name]
-        if column.values.dtype != branch.dtype:
-            values = column.values.astype(branch.dtype)
-            if (values != column.values).any():
-                raise UnsupportedContent(
-                    f"{branch.name} counts more values than an output can say", where=where
-                )
-            column = Column(values, column.offsets)
-        filled[branch.name] = column
+    filled = {
+        branch.name: widened(columns[branch.name], branch, where, first)
+        for branch in wanted
+        if branch.name in there
+    }
+    lengths = {
+        branch.counter: filled[branch.name].counts
+        for branch in wanted
+        if branch.counter is not None and branch.name in there
+    }
+    missing = [branch for branch in wanted if branch.name not in there]
+    for branch in missing:
+        if branch.name in lengths:
+            filled[branch.name] = Column(lengths[branch.name].astype(branch.dtype))
+        elif branch.counter is None:
+            filled[branch.name] = _made(branch, entries, None)
+    for branch in missing:
+        if branch.counter is not None:
+            filled[branch.name] = _made(branch, entries, filled[branch.counter].values)
     for branch in wanted:
         if branch.counter is not None and (filled[branch.name].counts != filled[branch.counter].values).any():
-            raise SchemaMismatch(
-                f"{branch.name} has not as many values as {branch.counter} says, which counts them in the output",
+            raise not_as_long(branch, where)
+    return {branch.name: filled[branch.name] for branch in wanted}
+
+
+def not_as_long(branch: Branch, where: str) -> SchemaMismatch:
+    """Return the error that says that an array and its counter in the output contradict each other."""
+    return SchemaMismatch(
+        f"{branch.name} has not as many values as {branch.counter} says, which counts them in the output",
+        where=where,
+        todo="merge them apart, or leave the branch out",
+    )
+
+
+def widened(column: Column, branch: Branch, where: str, first: int) -> Column:
+    """Return a column with the type of a branch of the output; `first` is its first entry.
+
+    Raises
+    ------
+    UnsupportedContent
+        If a value can't be said by that type.
+    """
+    if column.values.dtype == branch.dtype:
+        return column
+    values = column.values.astype(branch.dtype)
+    if branch.dtype.kind != "f":
+        # a sign can turn into a bit that means something else, and the other way
+        lost = (values.astype(column.values.dtype) != column.values) | ((values < 0) != (column.values < 0))
+        if lost.any():
+            row = int(np.flatnonzero(lost)[0])
+            value, entry = column.values.reshape(-1)[row], row // math.prod(branch.shape)
+            for level in reversed(column.offsets):
+                entry = int(np.searchsorted(level, entry, side="right")) - 1
+            raise UnsupportedContent(
+                f"{branch.name} is {value} in entry {first + entry}, and the output's {branch.dtype} can't say that",
                 where=where,
                 todo="merge them apart, or leave the branch out",
             )
-    return filled
+    return Column(values, column.offsets)
 
 
 def fill_all(
@@ -110,9 +161,13 @@ def fill_all(
     wanted: Mapping[str, Sequence[Branch]],
     entries: int,
     url: str,
+    first: int,
 ) -> dict[str, dict[str, Column]]:
     """Fill the columns of several trees of a file, as :func:`fill` does those of one."""
-    return {path: fill(trees[path], mine[path], of, entries, f"{url}: {path}") for path, of in wanted.items()}
+    return {
+        path: fill(trees[path], mine[path], of, entries, f"{url}: {path}", first)
+        for path, of in wanted.items()
+    }
 
 
 def _wider(one: Branch, other: Branch) -> Branch | None:
@@ -127,7 +182,9 @@ def _wider(one: Branch, other: Branch) -> Branch | None:
     if not (kinds <= set("iu") or kinds == {"f"}):
         return None
     common = np.promote_types(one.dtype, other.dtype)
-    return None if common.kind == "f" and kinds != {"f"} else replace(one, dtype=common, typename="")
+    if common.kind == "f" and kinds != {"f"}:
+        common = np.dtype(np.uint64)  # no signed type is wider: values tell whether that will do
+    return replace(one, dtype=common, typename="")
 
 
 def _made(branch: Branch, entries: int, counts: Any) -> Column:

@@ -291,7 +291,9 @@ class ValueMerge:
         for chunk in reader.chunks(self.options.memory_bytes):
             filled = chunk.trees
             if self.options.schema == "backfill":
-                filled = fill_all(chunk.trees, reader.branches, wanted, len(chunk), reader.source.url)
+                filled = fill_all(
+                    chunk.trees, reader.branches, wanted, len(chunk), reader.source.url, chunk.start
+                )
             hashes, keys = reader.hashes(chunk), reader.keys(chunk)
             tally.add(hashes, keys)
             if filled is not chunk.trees:
