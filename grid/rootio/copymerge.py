@@ -15,6 +15,8 @@ from grid.rootio.merging import (
     CantCopy,
     MergeInput,
     MergeReport,
+    filled_names,
+    filled_notes,
     identity_said,
     said_by_inputs,
     same_table,
@@ -65,6 +67,8 @@ class CopyMerge(ABC):
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
         self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
+        #: For each input and tree the branches that it lacks.
+        self.filled: dict[str, dict[str, list[str]]] = {}
         self.ids = EventIds(options, out.absolute().parent)
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
@@ -199,6 +203,7 @@ class CopyMerge(ABC):
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             **self.objects.record,
             "duplicates": duplicates.events if self.ids.looked else None,
+            **({"filled": list(self.filled.values())} if self.filled else {}),
             "verified": self.options.verify,
         }
 
@@ -221,8 +226,15 @@ class CopyMerge(ABC):
             duplicates,
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
             {path: one.repeated + one.guessed for path, one in side.items()},
-            (*copier.notes, *self.side.notes, *self.objects.notes, *self.ids.notes(duplicates)),
+            (
+                *filled_notes(self.filled),
+                *copier.notes,
+                *self.side.notes,
+                *self.objects.notes,
+                *self.ids.notes(duplicates),
+            ),
             self.options.verify,
+            filled_names(self.filled),
             covered=None if self.options.verify == "copied" else copier.covered,
         )
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.output import Output
 
+    #: For each input and tree the branches that it lacks.
+    Filled = Mapping[str, Mapping[str, Sequence[str]]]
+
 __all__ = [
     "DEPTHS",
     "CantCopy",
@@ -23,6 +26,8 @@ __all__ = [
     "MergeReport",
     "check_options",
     "events_occur_twice",
+    "filled_names",
+    "filled_notes",
     "identity_said",
     "not_looked_at",
     "said_by_inputs",
@@ -201,6 +206,21 @@ def same_table(
             where=where,
             todo="merge only files that were split by one table",
         )
+
+
+def filled_names(filled: Filled) -> dict[str, tuple[str, ...]]:
+    """Return for each input what it lacks, of all trees, as a report has it."""
+    return {url: tuple(name for names in of.values() for name in names) for url, of in filled.items()}
+
+
+def filled_notes(filled: Filled) -> list[str]:
+    """Say which branches were back-filled in which input."""
+    return [
+        f"{url}: {path}: {len(names)} branches were back-filled: {', '.join(names[:5])}"
+        + (" ..." if len(names) > 5 else "")
+        for url, of in filled.items()
+        for path, names in of.items()
+    ]
 
 
 def identity_said(record: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from grid.rootio.events import ENTRY_BRANCHES, find_event_trees
 from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import CantCopy, identity_said
 from grid.rootio.source import open_source
+from grid.rootio.uniting.survey import survey
 from grid.rootio.verbatim.copier import Copier
 from sitecfg.errors import GridError, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
     from grid.rootio.sink import Sink
+    from grid.rootio.uniting.united import UnitedTree
     from grid.rootio.verbatim.inputs import Input
 
 __all__ = ["TreeMerge"]
@@ -45,9 +47,22 @@ class TreeMerge(CopyMerge):
         """Return what appends trees."""
         options = self.options
         self._appender = Copier(
-            sink, depth=options.verify, identities=self._identities, threads=options.threads
+            sink,
+            depth=options.verify,
+            identities=self._identities,
+            threads=options.threads,
+            united=self._united() if options.schema == "backfill" else None,
         )
         return self._appender
+
+    def _united(self) -> dict[str, UnitedTree]:
+        """Unite trees that differ in branches."""
+        with self._copying():
+            united, self.filled = survey(self.sources, self.events)
+        lacking = {name for of in self.filled.values() for names in of.values() for name in names}
+        if any(not lacking.isdisjoint(names) for names in self._identities):
+            raise CantCopy  # nothing may be made up that tells events apart
+        return united
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ from grid.rootio.merging import (
     MergeInput,
     MergeReport,
     events_occur_twice,
+    filled_names,
+    filled_notes,
     said_by_inputs,
     same_table,
 )
@@ -276,8 +278,6 @@ class ValueMerge:
         for part, mine in zip(self.events, carried, strict=True):
             if lacking := [name for name in part.names if name not in mine.names]:
                 self.filled.setdefault(url, {})[part.path] = lacking
-                some = ", ".join(lacking[:5]) + (" ..." if len(lacking) > 5 else "")
-                self.notes.append(f"{url}: {part.path}: {len(lacking)} branches were back-filled: {some}")
 
     def _same_table(self, source: Source) -> None:
         """Refuse to mix files that were split by different trigger tables."""
@@ -345,7 +345,7 @@ class ValueMerge:
         return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
-        self.notes += [*self.side.notes, *self.objects.notes]
+        self.notes += [*filled_notes(self.filled), *self.side.notes, *self.objects.notes]
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
         return MergeReport(
@@ -356,5 +356,5 @@ class ValueMerge:
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
             tuple(self.notes),
             "proven",
-            {url: tuple(name for names in of.values() for name in names) for url, of in self.filled.items()},
+            filled_names(self.filled),
         )

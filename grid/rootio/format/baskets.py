@@ -134,14 +134,21 @@ class BasketKey:
         self, data: bytes, places: NDArray[np.int64] | None, entries: int, compression: Compression
     ) -> Packed:
         """Pack the bytes of `entries` entries; `places` says where each begins when they vary in size."""
-        last = self.length + len(data)
-        if places is not None:
-            offsets = np.empty(entries + 2, ">i4")
-            offsets[0] = entries + 1
-            offsets[1:-1] = places[:-1] + self.length
-            offsets[-1] = 0
-            data = data + offsets.tobytes()
-        return Packed(pack(data, compression), len(data), entries, last)
+        return self.packed(self.with_offsets(data, places), len(data), entries, compression)
+
+    def with_offsets(self, data: bytes, places: NDArray[np.int64] | None) -> bytes:
+        """Return what a basket holds, unpacked: the bytes of entries, and where each begins if they vary in size."""
+        if places is None:
+            return data
+        offsets = np.empty(len(places) + 1, ">i4")
+        offsets[0] = len(places)
+        offsets[1:-1] = places[:-1] + self.length
+        offsets[-1] = 0
+        return data + offsets.tobytes()
+
+    def packed(self, held: bytes, size: int, entries: int, compression: Compression) -> Packed:
+        """Pack what a basket holds; `size` bytes of it are the entries."""
+        return Packed(pack(held, compression), len(held), entries, self.length + size)
 
     def encode(self, basket: Packed, seek: int, parent: int) -> bytes:
         """Return the key for a basket that is put at `seek`."""

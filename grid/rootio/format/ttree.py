@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.blocks import Compression
     from grid.rootio.format.leaves import Leaf
 
-__all__ = ["BranchBooks", "TreeBooks", "tree_bytes"]
+__all__ = ["BranchBooks", "TreeBooks", "branch", "leaves", "tree_bytes"]
 
 _FILL = versioned(2, struct.pack(">hh", 0, 1001))
 #: How ROOT draws a tree unless told otherwise: line, filling, marker.
@@ -82,8 +82,8 @@ def tree_bytes(books: TreeBooks, compression: Compression, key_length: int) -> b
         out.pack("B", int(bool(array)))
         out.data += np.array(array, ">i8").tobytes()
     out.data += _IO_FEATURES
-    out.array_of([partial(_branch, out, branch, books, compression, by_name) for branch in books.branches])
-    out.array_of([leaf for branch in books.branches for leaf in _leaves(out, branch, by_name)])
+    out.array_of([partial(branch, out, one, books, compression, by_name) for one in books.branches])
+    out.array_of([leaf for one in books.branches for leaf in leaves(out, one, by_name)])
     out.null()  # aliases
     out.pack("ii", 0, 0)  # index values, index
     for _ in ("tree index", "friends", "user info", "branch references"):
@@ -107,13 +107,14 @@ def _cluster_ranges(clusters: Sequence[int]) -> tuple[list[int], list[int]]:
     return ends, sizes
 
 
-def _branch(
+def branch(
     out: ObjectWriter,
     books: BranchBooks,
     tree: TreeBooks,
     compression: Compression,
     by_name: dict[str, BranchBooks],
 ) -> None:
+    """Append a pointer to a branch of a tree; `by_name` are the branches that may count it."""
     leaf = books.leaf
 
     def body() -> None:
@@ -153,13 +154,13 @@ def _plain_branch(
     out.data += _IO_FEATURES
     out.pack("iIiqqqq", 0, room, 0, tree.entries, 0, books.total_bytes, books.packed_bytes)
     out.data += _NO_OBJECTS
-    out.array_of(_leaves(out, books, by_name))
+    out.array_of(leaves(out, books, by_name))
     out.data += _NO_OBJECTS
     out.data += b"".join((b"\1", nbytes.tobytes(), b"\1", entries.tobytes(), b"\1", seeks.tobytes(), b"\0"))
     out.end(start)
 
 
-def _leaves(
+def leaves(
     out: ObjectWriter, books: BranchBooks, by_name: dict[str, BranchBooks]
 ) -> list[Callable[[], None]]:
     """Return what writes each leaf of a branch."""

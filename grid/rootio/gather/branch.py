@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 from grid.rootio.format.baskets import BasketKey
 from grid.rootio.gather.filling import Filler, Full
-from grid.rootio.gather.unpacked import Entries, Raw, inside, join, read_basket
+from grid.rootio.gather.pieces import read_pieces
+from grid.rootio.gather.unpacked import Entries, Raw, join
 from grid.rootio.merging import CantCopy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
 
     from grid.rootio.format.blocks import Compression
+    from grid.rootio.gather.pieces import Pieces
     from grid.rootio.image import Image
-    from grid.rootio.verbatim.baskets import Embedded
     from grid.rootio.verbatim.sums import EntrySums
 
-__all__ = ["Basket", "BranchCut", "Pieces"]
+__all__ = ["Basket", "BranchCut"]
 
 #: What is to be written: a basket that is still to be packed, or one as it is.
 Basket: TypeAlias = "Full | Raw"
@@ -30,35 +30,6 @@ Basket: TypeAlias = "Full | Raw"
 Picks: TypeAlias = "Callable[[tuple[int, ...]], list[tuple[NDArray[np.int64], list[int]]]]"
 #: Unpacked bytes of a branch that are gathered from at once.
 _WINDOW: Final = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """The baskets of one branch in order: on file, then those inside the tree; ``edges`` are the entries between."""
-
-    what: str
-    seeks: list[int]
-    nbytes: list[int]
-    edges: list[int]
-    embedded: list[Embedded]
-
-
-def _pieces(image: Image, of: Pieces, stop: int, at: int = 0) -> Iterator[tuple[Raw | None, Entries]]:
-    """Read the baskets from number `at` on that begin before entry `stop`.
-
-    Raises
-    ------
-    CorruptFile, CantCopy
-        As :func:`grid.rootio.gather.unpacked.read_basket`.
-    """
-    for number in range(at, len(of.edges) - 1):
-        if of.edges[number] >= stop:
-            return
-        if number < len(of.seeks):
-            entries = of.edges[number + 1] - of.edges[number]
-            yield read_basket(image, of.seeks[number], of.nbytes[number], entries, of.what)
-        else:
-            yield None, inside(of.embedded[number - len(of.seeks)], image.where(of.what))
 
 
 class BranchCut:
@@ -121,7 +92,7 @@ class BranchCut:
         ready: list[list[Basket]] = [[] for _ in self.fillers]
         window: list[tuple[Raw | None, Entries]] = []
         size = 0
-        for piece in _pieces(self._image, self.of, stop, self._next):
+        for piece in read_pieces(self._image, self.of, stop, self._next):
             window.append(piece)
             size += len(piece[1].data)
             if size >= _WINDOW:

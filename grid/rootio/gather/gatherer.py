@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from grid.rootio.format.blocks import Compression
 from grid.rootio.gather.ahead import THREADS, ahead
-from grid.rootio.gather.branch import BranchCut, Pieces
+from grid.rootio.gather.branch import BranchCut
 from grid.rootio.gather.masks import picked
+from grid.rootio.gather.pieces import pieces_of
 from grid.rootio.gather.rereading import Again
 from grid.rootio.gather.tree import CutTree
 from grid.rootio.gather.unpacked import Raw
@@ -21,7 +22,7 @@ from grid.rootio.verbatim.sums import EntrySums
 from grid.rootio.verbatim.template import Differs, Template
 from grid.rootio.verbatim.tree import in_order
 from grid.rootio.verbatim.treeindex import same
-from sitecfg.errors import ClosureError, CorruptFile, UnsupportedContent
+from sitecfg.errors import ClosureError, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
     from grid.rootio.gather.branch import Basket, Picks
     from grid.rootio.gather.values import Values
     from grid.rootio.sink import Sink
-    from grid.rootio.verbatim.baskets import Baskets
     from grid.rootio.verbatim.inputs import Input
-    from grid.rootio.verbatim.slots import TreeView
     from grid.rootio.verbatim.treeindex import TreeIndex
 
 __all__ = ["Gatherer"]
@@ -204,7 +203,7 @@ class Gatherer:
     def _branches(self, values: Values | None, *, whole: bool) -> Iterator[tuple[int, BranchCut]]:
         """Yield the branches that have entries of their own."""
         numbers = self._baskets.numbers
-        laid = _pieces(self._view, self._baskets, self._source.image.where(self._path))
+        laid = pieces_of(self._view, self._baskets, self._source.image.where(self._path))
         tree = self._source.trees[self._path].key.name.decode("utf-8", "surrogateescape")
         for index, of in laid.items():
             room = int(numbers["fBasketSize"][index])
@@ -295,26 +294,3 @@ def _bundles(
                     bundle, size = [], 0
         if bundle:
             yield number, bundle
-
-
-def _pieces(view: TreeView, baskets: Baskets, where: str) -> dict[int, Pieces]:
-    """Return the baskets of each branch that has some, in order; they must follow each other without a gap."""
-    rows = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks, baskets.entries])
-    owner, nbytes, firsts, seeks, entries = in_order(rows)
-    embedded: dict[int, list[Any]] = {}
-    for one in sorted(baskets.embedded, key=lambda one: one.first):
-        embedded.setdefault(one.branch, []).append(one)
-    branches = view.template.branches
-    edges = np.searchsorted(owner, np.arange(len(branches) + 1)).tolist()
-    found = {}
-    for index, branch in enumerate(branches):
-        mine, late = slice(edges[index], edges[index + 1]), embedded.get(index, [])
-        if mine.start == mine.stop and not late:
-            continue
-        counts = [*entries[mine].tolist(), *(one.entries for one in late)]
-        ends = np.cumsum([0, *counts]).tolist()
-        what = branch.name.decode("utf-8", "backslashreplace")
-        if ends[:-1] != [*firsts[mine].tolist(), *(one.first for one in late)]:
-            raise CorruptFile(f"the baskets of branch {what!r} don't follow each other", where=where)
-        found[index] = Pieces(what, seeks[mine].tolist(), nbytes[mine].tolist(), ends, late)
-    return found

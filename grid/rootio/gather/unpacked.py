@@ -11,7 +11,7 @@ import numpy as np
 
 from grid.rootio.format.baskets import BasketHead, from_sizes, parse_head
 from grid.rootio.format.keys import BIG, parse_key
-from grid.rootio.format.unpack import unpack
+from grid.rootio.format.unpack import unpack_covered
 from grid.rootio.merging import CantCopy
 from kernels import jagged
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -106,7 +106,10 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A basket as it lies in the file: names, key, what is behind it, how long that is unpacked, its entries."""
+    """A basket as it lies in the file: names, key, what is behind it, how long that is unpacked, its entries.
+
+    ``covered`` are the packed bytes whose checksums were tested.
+    """
 
     names: tuple[bytes, bytes]
     head: bytes
@@ -114,6 +117,7 @@ class Raw:
     unpacked: int
     entries: int
     big: bool
+    covered: int
 
     @property
     def size(self) -> int:
@@ -191,12 +195,11 @@ def read_basket(image: Image, seek: int, nbytes: int, entries: int, what: str) -
         raise CorruptFile(f"the basket at {seek} is not what its tree says", where=where)
     if key.big and any(raw[_PROCESS]):
         raise CantCopy
-    data = unpack(raw[key.length :], key.object_bytes, where)
+    data, covered = unpack_covered(raw[key.length :], key.object_bytes, where)
     (room,) = struct.unpack_from(">i", raw, names_end + _WIDTH_AT)
     found = _entries(data, head, key.length, room, f"the basket at {seek}", where)
-    return Raw(
-        (key.name, key.title), bytes(raw[: key.length]), raw[key.length :], key.object_bytes, entries, key.big
-    ), found
+    names, packed = (key.name, key.title), raw[key.length :]
+    return Raw(names, bytes(raw[: key.length]), packed, key.object_bytes, entries, key.big, covered), found
 
 
 def inside(one: Embedded, where: str) -> Entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.keys import Key
     from grid.rootio.verbatim.slots import BranchSlots, TreeView
 
-__all__ = ["Baskets", "Embedded", "baskets_of", "flushed"]
+__all__ = ["Baskets", "Embedded", "Late", "baskets_of", "branch_numbers", "flushed"]
 
 _REFERENCED: Final = 1 << 4
 #: A list of baskets without any: byte count and version, TObject, name, two numbers.
@@ -47,6 +47,19 @@ class Embedded:
     key: Key
     sizes: bytes
     as_sizes: bool
+
+
+class Late(NamedTuple):
+    """A basket that no input has on file like this, as it was put into the output.
+
+    ``nbytes`` is its size there, ``unpacked`` the same before it was packed; both with its key.
+    """
+
+    branch: int
+    first: int
+    seek: int
+    nbytes: int
+    unpacked: int
 
 
 @dataclass(slots=True)
@@ -77,7 +90,7 @@ def baskets_of(view: TreeView, where: str) -> Baskets:
     """
     total = int(view.numbers(view.template.tree)["fEntries"])
     branches = view.template.branches
-    numbers = _numbers(view)
+    numbers = branch_numbers(view)
     room, (nbytes, firsts, seeks) = view.arrays([branch.baskets for branch in branches])
     owner = np.repeat(np.arange(len(branches)), room)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(room) - room, room)
@@ -100,7 +113,7 @@ def baskets_of(view: TreeView, where: str) -> Baskets:
     return found
 
 
-def _numbers(view: TreeView) -> dict[str, NDArray[Any]]:
+def branch_numbers(view: TreeView) -> dict[str, NDArray[Any]]:
     """Return what the branches say of themselves, ``[branches]`` each; 0 where they say nothing."""
     number = len(view.template.branches)
     answer: dict[str, NDArray[Any]] = {}

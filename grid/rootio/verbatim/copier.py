@@ -11,7 +11,7 @@ from grid.rootio.format.blocks import Compression
 from grid.rootio.format.described import ClassInfo, Streamers
 from grid.rootio.format.objects import text
 from grid.rootio.verbatim.appending import Added
-from grid.rootio.verbatim.baskets import baskets_of, flushed
+from grid.rootio.verbatim.baskets import Late, baskets_of, flushed
 from grid.rootio.verbatim.blocks import numba_pays_from
 from grid.rootio.verbatim.checking import Job
 from grid.rootio.verbatim.copying import check, copy
@@ -25,15 +25,15 @@ from kernels import content
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from grid.rootio.sink import Sink, SinkObject
     from grid.rootio.verbatim.baskets import Baskets, Embedded
-    from grid.rootio.verbatim.slots import TreeView
-    from grid.rootio.verbatim.treeindex import TreeIndex
+    from grid.rootio.verbatim.fitting import Rest, United
+    from grid.rootio.verbatim.slots import Said
 
 __all__ = ["Copier"]
 
@@ -48,14 +48,22 @@ class _Tree:
 
 @dataclass(slots=True)
 class _Part:
-    """A tree of one input; ``parent`` is where its directory lies there."""
+    """A tree of one input.
+
+    ``parent`` is where its directory lies there, ``rest`` what the output has beside the baskets that are copied.
+    """
 
     path: str
     tree: _Tree
-    view: TreeView
+    said: Said
     baskets: Baskets
-    index: TreeIndex | None
     parent: int
+    rest: Rest | None = None
+
+    @property
+    def template(self) -> Template:
+        """What its branches are counted by."""
+        return self.tree.merged.template
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +90,18 @@ class Copier:
         What may tell events apart: names of branches. The first that all are there, as plain integers, do.
     threads
         How many stretches of an input are under way at once.
+    united
+        By path, the trees that hold all branches of inputs that differ in these.
     """
 
     def __init__(
-        self, sink: Sink, *, depth: str, identities: Sequence[Sequence[str]] = (), threads: int = 2
+        self,
+        sink: Sink,
+        *,
+        depth: str,
+        identities: Sequence[Sequence[str]] = (),
+        threads: int = 2,
+        united: Mapping[str, United] | None = None,
     ) -> None:
         self._sink, self._passage = sink, Passage(threads)
         self._sealed, self._proven = depth == "sealed", depth == "proven"
@@ -93,6 +109,7 @@ class Copier:
         #: The branches that tell events apart; empty before the first input, and where there are none.
         self.identity: tuple[str, ...] = ()
         self._keys: dict[int, np.dtype[Any]] = {}
+        self._united = united or {}
         self._trees: dict[str, _Tree] = {}
         self._classes: dict[tuple[str, int, int], ClassInfo] = {}
         self._rules: dict[bytes, None] = {}
@@ -166,8 +183,10 @@ class Copier:
         for part in parts:
             mine = slice(at, at + len(part.baskets.seeks))
             late = [self._flush(part, one, source, prover, base) for one in part.baskets.embedded]
-            part.tree.merged.add(part.view, part.baskets, seeks[mine], late, part.index)
-            at, base = mine.stop, base + len(part.view.template.branches)
+            if part.rest is not None:
+                late += self._make(part, part.rest, source, prover, base)
+            part.tree.merged.add(part.said, part.baskets, seeks[mine], late)
+            at, base = mine.stop, base + len(part.template.branches)
         return Added(copied.sums, [] if prover is None else prover.columns)
 
     def finish(self) -> None:
@@ -186,7 +205,7 @@ class Copier:
         """
         try:
             with Input(path) as source:
-                parts = [self._part(source, name) for name in self._trees]
+                parts = [self._own_part(source, name) for name in self._trees]
                 # checksums say whether the bytes are those that were copied: only what tells events apart is unpacked
                 prover = self._prover(parts, everything=False)
                 job, _ = _job(parts)
@@ -202,7 +221,7 @@ class Copier:
         found: dict[bytes, list[tuple[int, np.dtype[Any] | None]]] = {}
         base = 0
         for part in parts:
-            template = part.view.template
+            template = part.template
             for number, branch in enumerate(template.branches):
                 found.setdefault(branch.name, []).append((base + number, template.integers.get(number)))
             base += len(template.branches)
@@ -217,7 +236,7 @@ class Copier:
         """Return what looks into the baskets of an input, if anything has to."""
         if not (everything or self._keys):
             return None
-        entries = {int(part.view.numbers(part.view.template.tree)["fEntries"]) for part in parts}
+        entries = {int(part.said.numbers["fEntries"]) for part in parts}
         if len(entries) > 1:
             raise SchemaMismatch(f"parallel event trees differ in length: {sorted(entries)}")
         if everything:
@@ -225,18 +244,16 @@ class Copier:
             content.expect(numba_pays_from(self._looked_at))
             if not self._keys:
                 content.expect(sum(int(part.baskets.nbytes.sum()) for part in parts))
-        names = [
-            f"{part.path} {_str(branch.name)}" for part in parts for branch in part.view.template.branches
-        ]
+        names = [f"{part.path} {_str(branch.name)}" for part in parts for branch in part.template.branches]
         return Prover(entries.pop(), self._keys, names, everything=everything)
 
     def _as_written(self, part: _Part, path: str) -> None:
         """Hold a tree that was read back against what was copied: the same baskets in each branch and order."""
         merged, found = part.tree.merged, part.baskets
-        entries = part.view.numbers(part.view.template.tree)["fEntries"]
+        entries = part.said.numbers["fEntries"]
         if entries != merged.entries:
             raise ClosureError(f"its tree has {entries} entries instead of {merged.entries}", where=path)
-        if not same(part.index, merged.index):
+        if not same(part.said.index, merged.index):
             raise ClosureError("its tree does not have the index of the inputs' trees", where=path)
         lie = in_order(np.stack([found.branches, found.nbytes, found.firsts, found.seeks]))
         wanted = merged.lie()
@@ -248,12 +265,26 @@ class Copier:
     def _note_names(self, source: Input, parts: Sequence[_Part], renamed: Sequence[int]) -> None:
         if not renamed:
             return
-        names = [branch.name for part in parts for branch in part.view.template.branches]
+        names = [branch.name for part in parts for branch in part.template.branches]
         some = ", ".join(names[kind].decode("utf-8", "backslashreplace") for kind in renamed[:5])
         more = f" and {len(renamed) - 5} more" if len(renamed) > 5 else ""
         self.notes.append(f"{source.path}: the baskets of these branches have other names: {some}{more}")
 
     def _part(self, source: Input, path: str) -> _Part:
+        """Understand a tree of an input."""
+        united = self._united.get(path)
+        if united is None:
+            return self._own_part(source, path)
+        where, tree = source.image.where(path), self._trees.get(path)
+        entry = source.trees[path]
+        if tree is None:
+            made = self._sink.object(path, entry.class_name, _str(entry.key.title))
+            tree = self._trees[path] = _Tree(made, MergedTree(united.template))
+        said, baskets, rest = united.fit(source.unpacked(entry), entry.key.length, where)
+        return _Part(path, tree, said, baskets, entry.key.parent, rest)
+
+    def _own_part(self, source: Input, path: str) -> _Part:
+        """Understand a tree that has the branches of the output."""
         entry = source.trees[path]
         where = source.image.where(path)
         data, key = source.unpacked(entry), entry.key
@@ -270,21 +301,50 @@ class Copier:
                 raise SchemaMismatch(
                     f"its tree is not described as that of {self._first}", where=where
                 ) from error
-        return _Part(path, tree, view, baskets_of(view, where), view.index(where), key.parent)
+        return _Part(path, tree, view.said(where), baskets_of(view, where), key.parent)
 
-    def _flush(
-        self, part: _Part, one: Embedded, source: Input, prover: Prover | None, base: int
-    ) -> tuple[int, int]:
-        """Put a basket that lay inside its tree on file; return where, and its size."""
+    def _flush(self, part: _Part, one: Embedded, source: Input, prover: Prover | None, base: int) -> Late:
+        """Put a basket that lay inside its tree on file."""
         if prover is not None:
             size, kind = len(one.payload), base + one.branch
             inside = Inside(kind, one.first, one.entries, size, one.data, one.key.length, one.as_sizes)
             prover.entries(inside, one.payload)
-        word = int(part.baskets.numbers["fCompress"][one.branch])
-        compression = Compression.of_word(source.skeleton.header.compression if word < 0 else word)
+        compression = self._compression(part, one.branch, source)
         out = self._sink.out
         key, payload = flushed(one, compression, out.position, part.tree.made.place)
-        return out.append(key, payload), len(key) + len(payload)
+        place = out.append(key, payload)
+        return Late(one.branch, one.first, place, len(key) + len(payload), one.key.length + len(one.payload))
+
+    def _make(
+        self, part: _Part, rest: Rest, source: Input, prover: Prover | None, base: int
+    ) -> Iterator[Late]:
+        """Put baskets on file that the input has otherwise, or not at all."""
+        out, made = self._sink.out, part.tree.made
+        for one in rest.baskets(source.image, _str(made.names[1])):
+            if prover is not None:
+                inside = Inside(
+                    base + one.branch,
+                    one.first,
+                    one.entries,
+                    len(one.payload),
+                    one.data,
+                    one.key.length,
+                    False,
+                )
+                prover.entries(inside, one.payload)
+            packed = one.key.packed(
+                one.payload, one.data, one.entries, self._compression(part, one.branch, source)
+            )
+            head = one.key.encode(packed, out.position, made.place)
+            place, size = out.append(head, packed.payload), len(head) + len(packed.payload)
+            yield Late(one.branch, one.first, place, size, len(head) + len(one.payload))
+        self.covered += rest.covered
+
+    @staticmethod
+    def _compression(part: _Part, branch: int, source: Input) -> Compression:
+        """Return how an input packs a branch."""
+        word = int(part.baskets.numbers["fCompress"][branch])
+        return Compression.of_word(source.skeleton.header.compression if word < 0 else word)
 
 
 def _str(name: bytes) -> str:
@@ -297,7 +357,7 @@ def _job(parts: Sequence[_Part]) -> tuple[Job, NDArray[np.int64]]:
     columns: list[list[Any]] = [[], [], [], [], [], [], []]
     for part in parts:
         base = len(names)
-        branches = part.view.template.branches
+        branches = part.template.branches
         names += [text(b"TBasket") + text(branch.name) + text(part.tree.made.names[1]) for branch in branches]
         for column, values in zip(
             columns,

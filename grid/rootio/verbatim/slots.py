@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from grid.rootio.verbatim.template import Template
     from grid.rootio.verbatim.treeindex import TreeIndex
 
-__all__ = ["BranchSlots", "Group", "LeafSlots", "Slot", "TreeView", "arrays_length", "grouped"]
+__all__ = ["BranchSlots", "Group", "LeafSlots", "Said", "Slot", "TreeView", "arrays_length", "grouped"]
 
 _KINDS: Final = dict(
     zip(
@@ -99,11 +99,36 @@ def grouped(slots: Iterable[tuple[int, Slot]]) -> list[Group]:
     return list(groups.values())
 
 
+@dataclass(slots=True)
+class Said:
+    """What an input says of its tree: its numbers by name, last entries and sizes of its clusters, limits, and index.
+
+    ``limits`` are those of the output's template, in the order of its groups.
+    """
+
+    numbers: dict[str, Any]
+    clusters: tuple[list[int], list[int]]
+    limits: list[NDArray[Any]]
+    index: TreeIndex | None
+
+
 class TreeView:
     """A tree of a template's schema: ``begins`` and ``ends`` are where the slots stand in its ``data``."""
 
     def __init__(self, template: Template, data: bytes, begins: list[int], ends: list[int]) -> None:
         self.template, self.data, self._begins, self._ends = template, data, begins, ends
+
+    def said(self, where: str) -> Said:
+        """Return what it says; raises as :meth:`index`."""
+        limits = [self.gather(group) for group in self.template.limits]
+        return Said(self.numbers(self.template.tree), self.clusters(), limits, self.index(where))
+
+    def clusters(self) -> tuple[list[int], list[int]]:
+        """Return the last entries and the sizes of the ranges of its clusters."""
+        if self.template.clusters is None:
+            return [], []
+        _, (ends, sizes) = self.arrays([self.template.clusters])
+        return ends.tolist(), sizes.tolist()
 
     def numbers(self, slots: Iterable[Slot]) -> dict[str, Any]:
         """Return what stands in some slots of numbers, by name."""

@@ -21,14 +21,14 @@ from grid.rootio.verbatim.slots import BranchSlots, LeafSlots, Slot, TreeView, a
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from grid.rootio.format.described import ClassInfo
     from grid.rootio.format.nodes import Node, Plain
 
-__all__ = ["Differs", "Template"]
+__all__ = ["KIND_OF_BRANCH", "Differs", "Template"]
 
 _LETTERS: Final = dict(
     zip((1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14, 16, 17, 18), "bhiqfidbBHIQqQ?", strict=True)
@@ -79,7 +79,7 @@ _BITS_AT: Final = 6
 _BITS: Final = struct.Struct(">I")
 #: Bits of a branch by which it is of another kind, or stored in another way: TObject's kIsReferenced, TBranch's
 #: kIsClone, kBranchObject and kBranchAny. The others say what was done with it in memory.
-_KIND_OF_BRANCH: Final = 1 << 4 | 1 << 11 | 1 << 12 | 1 << 17
+KIND_OF_BRANCH: Final = 1 << 4 | 1 << 11 | 1 << 12 | 1 << 17
 
 
 @contextmanager
@@ -113,6 +113,8 @@ class Template:
         What the file says of classes.
     where
         File and key, for errors.
+    understood
+        Called with the objects in it, and the limits of its leaves (by the place of each).
 
     Raises
     ------
@@ -121,18 +123,24 @@ class Template:
     """
 
     def __init__(
-        self, data: bytes, key_length: int, class_name: str, classes: Iterable[ClassInfo], where: str
+        self,
+        data: bytes,
+        key_length: int,
+        class_name: str,
+        classes: Iterable[ClassInfo],
+        where: str,
+        understood: Callable[[Walk, Mapping[int, LeafSlots]], None] | None = None,
     ) -> None:
         self._data, self._shift = data, key_length + MAP_OFFSET
         self._where = where
         with _no_collection():
-            self._understand(data, key_length, class_name, classes)
+            walk = Walk(data, key_length, class_name, classes, where)
+            leaves = self._understand(walk)
+            if understood is not None:
+                understood(walk, leaves)
 
-    def _understand(
-        self, data: bytes, key_length: int, class_name: str, classes: Iterable[ClassInfo]
-    ) -> None:
+    def _understand(self, walk: Walk) -> dict[int, LeafSlots]:
         where = self._where
-        walk = Walk(data, key_length, class_name, classes, where)
         self.slots: list[Slot] = []
         self._cut: dict[tuple[Plain, tuple[str, ...]], list[tuple[int, tuple[str, ...], struct.Struct]]] = {}
         #: The numbers of the tree, and the ranges of its clusters where it can have some.
@@ -141,7 +149,7 @@ class Template:
         if not nodes:
             raise UnsupportedContent("it has no branch", where=where)
         self.branches = [self._branch_slots(node) for node in nodes]
-        self._leaves(walk, nodes)
+        leaves = self._leaves(walk, nodes)
         #: The types of branches, by number, that hold one plain integer an entry.
         self.integers = integer_branches(walk, nodes)
         self.slots.sort(key=lambda slot: slot.begin)
@@ -161,6 +169,7 @@ class Template:
         self.limits = grouped(
             (index, slot) for index, branch in enumerate(self.branches) for slot in branch.limits()
         )
+        return leaves
 
     def integers_of(self, names: Sequence[str]) -> dict[int, np.dtype[Any]] | None:
         """Return the numbers and types of branches of some names; ``None`` if they aren't one plain integer each."""
@@ -332,10 +341,11 @@ class Template:
             bool(node.texts.get("fFileName")),
         )
 
-    def _leaves(self, walk: Walk, branches: Sequence[Node]) -> None:
+    def _leaves(self, walk: Walk, branches: Sequence[Node]) -> dict[int, LeafSlots]:
         """Find the limits of leaves; a leaf stands in the branch, or in the leaf, that came to it first."""
         known = dict(zip(map(id, branches), self.branches, strict=True))
-        for node in walk.nodes.values():
+        found: dict[int, LeafSlots] = {}
+        for at, node in walk.nodes.items():
             if not node.class_name.startswith("TLeaf"):
                 continue
             limits = self._numbers(node, _LIMITS)
@@ -347,7 +357,9 @@ class Template:
             if owner is None:
                 continue
             length = next(iter(self._numbers(node, ("fLen",))), None) if node.class_name == "TLeafC" else None
-            known[id(owner)].leaves.append(LeafSlots(limits[0], length))
+            found[at] = LeafSlots(limits[0], length)
+            known[id(owner)].leaves.append(found[at])
+        return found
 
     # What refers to what.
 
@@ -376,7 +388,7 @@ class Template:
     def _kinds(self, view: TreeView) -> NDArray[np.int64]:
         """Return of what kind each branch is, as far as its bits tell."""
         found = [view.gather(group) for group in self.numbers if group.dtype.names == ("fBits",)]
-        return np.concatenate([np.zeros(0, np.int64), *(bits["fBits"] & _KIND_OF_BRANCH for bits in found)])
+        return np.concatenate([np.zeros(0, np.int64), *(bits["fBits"] & KIND_OF_BRANCH for bits in found)])
 
     def _outside(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the words (first column: where) that stand in no slot."""

@@ -12,12 +12,12 @@ from grid.rootio.verbatim.treeindex import alike, joined
 from sitecfg.errors import UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from grid.rootio.verbatim.baskets import Baskets
-    from grid.rootio.verbatim.slots import BranchSlots, Slot, TreeView
+    from grid.rootio.verbatim.baskets import Baskets, Late
+    from grid.rootio.verbatim.slots import BranchSlots, Said, Slot
     from grid.rootio.verbatim.template import Template
     from grid.rootio.verbatim.treeindex import TreeIndex
 
@@ -58,33 +58,24 @@ class MergedTree:
         self._indices: list[tuple[int, TreeIndex | None]] = []
         self._narrow = any(4 in branch.baskets.widths[1:] for branch in template.branches)
 
-    def add(
-        self,
-        view: TreeView,
-        baskets: Baskets,
-        seeks: NDArray[np.int64],
-        flushed: list[tuple[int, int]],
-        index: TreeIndex | None,
-    ) -> None:
+    def add(self, said: Said, baskets: Baskets, seeks: NDArray[np.int64], late: Sequence[Late]) -> None:
         """Append an input.
 
         Parameters
         ----------
-        view, baskets
+        said, baskets
             Its tree.
         seeks
             Where its baskets lie in the output, in the order of `baskets`.
-        flushed
-            Position and size of its embedded baskets in the output.
-        index
-            What it has for an index.
+        late
+            What else there is in the output.
 
         Raises
         ------
         UnsupportedContent
             If the output has no room for what it says, or its index is of another kind than those before.
         """
-        numbers = view.numbers(self.template.tree)
+        numbers, index = said.numbers, said.index
         if numbers.get("fWeight", 1) != self._first.get("fWeight", numbers.get("fWeight", 1)):
             raise UnsupportedContent(
                 f"its weight is {numbers['fWeight']}, that of the first input {self._first['fWeight']}"
@@ -94,16 +85,13 @@ class MergedTree:
             if self._indices and not alike(self._indices[0][1], index):
                 raise UnsupportedContent("some inputs have an index of the tree, others none or another one")
             self._indices.append((self.entries, index))
-        self._clusters(view, numbers)
-        self._add_branches(baskets, flushed)
+        self._clusters(said)
+        self._add_branches(baskets, late)
         if numbers["fEntries"] or not self._limits:
-            self._widen(view)
-        late = [
-            (one.branch, size, one.first, seek)
-            for one, (seek, size) in zip(baskets.embedded, flushed, strict=True)
-        ]
+            self._widen(said.limits)
         mine = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, seeks])
-        mine = np.concatenate([mine, np.array(late, np.int64).reshape(-1, 4).T], axis=1)
+        put = [(one.branch, one.nbytes, one.first, one.seek) for one in late]
+        mine = np.concatenate([mine, np.array(put, np.int64).reshape(-1, 4).T], axis=1)
         mine[2] += self.entries
         self._refuse_far(mine)
         self._baskets.append(mine)
@@ -138,17 +126,15 @@ class MergedTree:
                 "its description has 4-byte positions, and the output is too large for these"
             )
 
-    def _clusters(self, view: TreeView, numbers: dict[str, Any]) -> None:
+    def _clusters(self, said: Said) -> None:
         """Append the ranges of an input's clusters; the last range of a tree is implicit."""
-        if not numbers["fEntries"]:
+        if not said.numbers["fEntries"]:
             return
         if self.entries > (self._ends[-1] + 1 if self._ends else 0):
             self._range(self.entries - 1, max(0, int(self._flush)))
-        if self.template.clusters is not None:
-            _, (ends, sizes) = view.arrays([self.template.clusters])
-            for end, size in zip(ends.tolist(), sizes.tolist(), strict=True):
-                self._range(self.entries + end, size)
-        self._flush = numbers.get("fAutoFlush", 0)
+        for end, size in zip(*said.clusters, strict=True):
+            self._range(self.entries + end, size)
+        self._flush = said.numbers.get("fAutoFlush", 0)
 
     def _range(self, end: int, size: int) -> None:
         """Append a range of clusters; one that only goes on with the range before is joined to it."""
@@ -160,12 +146,12 @@ class MergedTree:
             self._ends.append(end)
             self._sizes.append(size)
 
-    def _add_branches(self, baskets: Baskets, flushed: list[tuple[int, int]]) -> None:
+    def _add_branches(self, baskets: Baskets, late: Sequence[Late]) -> None:
         """Add up what an input says of its branches."""
         said = dict(baskets.numbers)
-        for one, (_, size) in zip(baskets.embedded, flushed, strict=True):
-            said["fTotBytes"][one.branch] += one.key.length + len(one.payload)
-            said["fZipBytes"][one.branch] += size
+        for one in late:
+            said["fTotBytes"][one.branch] += one.unpacked
+            said["fZipBytes"][one.branch] += one.nbytes
         if not self._branches:
             self._branches = said
             return
@@ -177,9 +163,8 @@ class MergedTree:
             # kDoNotUseBufferMap, for one, is set as long as no entry names the class of an object inside
             self._branches["fBits"] &= said["fBits"]
 
-    def _widen(self, view: TreeView) -> None:
+    def _widen(self, said: list[NDArray[Any]]) -> None:
         """Widen limits to those of an input."""
-        said = [view.gather(group) for group in self.template.limits]
         if not self._limits or not self.entries:
             self._limits = said
             return
