@@ -171,8 +171,8 @@ struct All {
    std::vector<std::unique_ptr<Kind>> kinds;
    int run = 1, section = 0, event = 0; bool fired[2]{};
    All(const std::vector<std::string> &every) {
-      for (auto &what : every) {
-         kinds.emplace_back(kind_of(what)); kinds.back()->name = "b" + std::to_string(kinds.size()); } }
+      for (size_t k = 0; k < every.size(); k++) if (!every[k].empty()) {
+         kinds.emplace_back(kind_of(every[k])); kinds.back()->name = "b" + std::to_string(k + 1); } }
    void branch(TTree &t, int basket, int split) {
       t.Branch("run", &run, "run/I", basket); t.Branch("luminosityBlock", &section, "luminosityBlock/I", basket);
       t.Branch("event", &event, "event/I", basket);
