@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -108,8 +109,9 @@ class Description:
         self._owners = {leaf: top.name for top in tops for leaf in top.leaves}
         branches = [at for at, node in walk.nodes.items() if node.class_name.startswith("TBranch")]
         for top in tops:
-            end = walk.nodes[top.at].end
-            top.numbers = [number for number, at in enumerate(branches) if top.at <= at < end]
+            # in the order in which they stand
+            first, stop = (bisect_left(branches, at) for at in (top.at, walk.nodes[top.at].end))
+            top.numbers = list(range(first, stop))
             top.plain = self._plain(top)
         if sorted(number for top in tops for number in top.numbers) != list(range(len(branches))):
             raise self._unsupported("some of its branches belong to several others, or to none")

@@ -230,11 +230,12 @@ class UnitedTree:
                 source = None if top is None else top.numbers[0]
                 fit.tasks.append(Task(own.numbers[0], wanted, source, mine))
         present = {task.wanted.name for task in fit.tasks}
+        counting = {task.wanted.counter for task in fit.tasks}
         fit.tasks += [
             # what stays as it is may count what does not
             Task(self._own.tops[name].numbers[0], wanted, one.tops[name].numbers[0], one.tops[name].plain)
             for name, wanted in self._wanted.items()
-            if name not in present and name in {task.wanted.counter for task in fit.tasks}
+            if name in counting and name not in present
         ]
         return fit
 

@@ -25,7 +25,7 @@ def do(case: dict[str, Any], source: Path, folder: Path) -> tuple[dict[str, int]
     if case["do"] == "split":
         report = split(source, {"all": out}, SplitRecipe(**say))
         return report.outputs[0].trees, 0, len(report.dropped_branches)
-    merged = merge([source, source], out, MergeOptions(**say))
+    merged = merge([source, source.parent / case.get("with", source.name)], out, MergeOptions(**say))
     return merged.output.trees, merged.duplicates.events, len(merged.dropped_branches)
 
 

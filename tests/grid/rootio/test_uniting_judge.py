@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.valuemerge import ValueMerge
+from sitecfg.errors import UnsupportedContent
 from tests.grid.rootio.judge import dumped, hadd, needs_root
 from tests.grid.rootio.test_made_by_root import READABLE, Maker, Way, maker
 from tests.grid.rootio.test_uniting import BACKFILL, menus
@@ -111,3 +112,22 @@ def test_root_reads_and_merges_what_was_filled(tmp_path: Path) -> None:
     assert (rows, kept, largest, kind) == (600, 100, 2, "Int_t")
     assert values[1] == [1] * 300 + [0] * 300
     assert values[3] == [n % 3 for n in range(300)] * 2
+
+
+def test_lists_whose_offsets_depend_on_their_counter_are_unpacked(maker: Maker, tmp_path: Path) -> None:
+    parts = [tmp_path / "in0.root", tmp_path / "in1.root"]
+    for number, (part, first) in enumerate(zip(parts, ("scalar I", ""), strict=True)):
+        way = Way(60, 505, 1000, 99, 7, embedded=False, generated=True)
+        maker("write", str(part), [first, "counted F"], 60 * number, *way)
+    report = merge(parts, tmp_path / "out.root", BACKFILL)
+    assert report.output.content is not None, "it was unpacked"
+    assert maker("differs", str(tmp_path / "out.root"), ["", "counted F"], list(range(120))) == ""
+
+
+def test_branches_of_objects_that_are_missing_are_not_made_up(maker: Maker, tmp_path: Path) -> None:
+    parts = [tmp_path / "in0.root", tmp_path / "in1.root"]
+    for number, (part, what) in enumerate(zip(parts, ("clones", ""), strict=True)):
+        maker("write", str(part), [what], 60 * number, *Way(60, 505, 1000, 99, 7, False, generated=False))
+    with pytest.raises(UnsupportedContent, match=r"in0\.root.*<b1>"):
+        merge(parts, tmp_path / "out.root", BACKFILL)
+    assert not (tmp_path / "out.root").exists()
