@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.columns import Branch, Column
-from sitecfg.errors import SchemaMismatch, UnsupportedContent
+from grid.rootio.format.leaves import LARGEST_ENTRY
+from sitecfg.errors import CorruptFile, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["fill", "fill_all", "not_as_long", "unite", "widened"]
+    from numpy.typing import NDArray
+
+__all__ = ["check_counts", "fill", "fill_all", "not_as_long", "unite", "widened"]
 
 #: So many differences are named in a message.
 _NAMED = 8
@@ -112,7 +115,9 @@ def fill(
             filled[branch.name] = _made(branch, entries, None)
     for branch in missing:
         if branch.counter is not None:
-            filled[branch.name] = _made(branch, entries, filled[branch.counter].values)
+            counts = filled[branch.counter].values
+            check_counts(branch, counts, where)
+            filled[branch.name] = _made(branch, entries, counts)
     for branch in wanted:
         if branch.counter is not None and (filled[branch.name].counts != filled[branch.counter].values).any():
             raise not_as_long(branch, where)
@@ -126,6 +131,26 @@ def not_as_long(branch: Branch, where: str) -> SchemaMismatch:
         where=where,
         todo="merge them apart, or leave the branch out",
     )
+
+
+def check_counts(branch: Branch, counts: NDArray[Any], where: str) -> None:
+    """Check that a list can be made that is as long as these say.
+
+    Raises
+    ------
+    CorruptFile
+        If some are negative.
+    UnsupportedContent
+        If nothing could hold it.
+    """
+    least, most = int(counts.min(initial=0)), int(counts.max(initial=0))
+    if least < 0:
+        raise CorruptFile(f"{branch.counter} counts {least} values", where=where)
+    if most * branch.dtype.itemsize * math.prod(branch.shape) > LARGEST_ENTRY:
+        raise UnsupportedContent(
+            f"{branch.name} would have {most} values in an entry, as many as {branch.counter} says",
+            where=where,
+        )
 
 
 def widened(column: Column, branch: Branch, where: str, first: int) -> Column:

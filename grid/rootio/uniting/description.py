@@ -64,7 +64,7 @@ class Top:
 
 
 class Description:
-    """A tree's description that some inputs have.
+    """A tree's description that some inputs have. Its branches are known once it was understood.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Description:
     CorruptFile
         If it contradicts itself.
     UnsupportedContent
-        If it holds what can't be put together with others.
+        If it holds what can't be copied.
     """
 
     def __init__(
@@ -85,15 +85,21 @@ class Description:
         self.class_name, self.where = class_name, where
         self.classes = tuple(classes)
         self.template = Template(data, key_length, class_name, self.classes, where, self._keep)
-        self._understand()
-        #: What its branches say of themselves in numbers.
-        self.said: dict[str, NDArray[np.generic]] = branch_numbers(self.template.view())
 
     def _keep(self, walk: Walk, leaves: Mapping[int, LeafSlots]) -> None:
         self._walk, self._leaf_slots = walk, leaves
 
-    def _understand(self) -> None:
+    def understand(self) -> None:
+        """Find out what branches it has.
+
+        Raises
+        ------
+        UnsupportedContent
+            If it holds what can't be put together with others.
+        """
         walk = self._walk
+        #: What its branches say of themselves in numbers.
+        self.said: dict[str, NDArray[np.generic]] = branch_numbers(self.template.view())
         self.places, marks = Places(walk), walk.top.marks
         if _BRANCHES not in marks or _LEAVES not in marks:
             raise self._unsupported("it is described in a way that is not known here")

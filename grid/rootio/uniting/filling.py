@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from grid.rootio.backfill import not_as_long, widened
+from grid.rootio.backfill import check_counts, not_as_long, widened
 from grid.rootio.columns import Column
 from grid.rootio.format.baskets import BasketKey
-from grid.rootio.format.leaves import LARGEST_ENTRY
 from grid.rootio.gather.pieces import read_pieces
 from grid.rootio.verbatim.fitting import Made
 from grid.rootio.verbatim.proving import LARGEST
@@ -151,10 +150,8 @@ class Filling:
         """Yield what stands for a branch that isn't there: 0, in lists as often as their counter says."""
         width = wanted.dtype.itemsize * math.prod(wanted.shape)
         counts = np.ones(self._entries, np.int64) if lengths is None else lengths
-        if counts.max() * width > LARGEST_ENTRY:
-            raise UnsupportedContent(
-                f"{wanted.name} would have {counts.max()} values in an entry", where=self._where
-            )
+        if lengths is not None:
+            check_counts(wanted, lengths, self._where)
         ends = np.concatenate([[0], np.cumsum(counts)])
         at = 0
         while at < self._entries:
@@ -177,8 +174,6 @@ class Filling:
             else:
                 parts = [np.zeros(self._entries, np.int64)]
             found = self._known[counter] = np.concatenate(parts).astype(np.int64)
-            if found.min() < 0:
-                raise CorruptFile(f"{counter} counts {found.min()} values", where=self._where)
             self._largest(counter, int(found.max()))
         return self._known[counter]
 

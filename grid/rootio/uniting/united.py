@@ -80,6 +80,8 @@ class UnitedTree:
     """
 
     def __init__(self, descriptions: Sequence[Description]) -> None:
+        for one in descriptions:
+            one.understand()
         wanted = unite(
             (one.where, [top.plain for top in one.tops.values() if top.plain is not None])
             for one in descriptions
@@ -93,6 +95,7 @@ class UnitedTree:
         first = descriptions[0]
         data = self._written(descriptions)
         self._own = Description(data, 0, first.class_name, classes.values(), first.where)
+        self._own.understand()
         self._fits = [self._fit(one) for one in descriptions]
 
     @property

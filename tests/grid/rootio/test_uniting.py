@@ -18,7 +18,7 @@ from grid.rootio.sink import Sink
 from grid.rootio.source import open_source
 from grid.rootio.valuemerge import ValueMerge
 from grid.rootio.verify import verify
-from sitecfg.errors import CorruptFile, GridError, SchemaMismatch, UnsupportedContent
+from sitecfg.errors import CorruptFile, GridError, UnsupportedContent
 from tests.grid.rootio.making import Table, counted, events, flat, jagged, read_lists, write
 
 if TYPE_CHECKING:
@@ -201,6 +201,20 @@ def test_nothing_is_made_up_that_tells_events_apart(tmp_path: Path) -> None:
         assert same_answer(paths, tmp_path, MergeOptions(schema="backfill", verify=depth)) is None
 
 
+def test_files_of_one_schema_are_copied_though_they_could_not_be_united(tmp_path: Path) -> None:
+    """Two branches with one name: nobody could say which of them another file lacks."""
+    table = events(3).add(flat("twin_a", "i4"), [1, 2, 3]).add(flat("twin_b", "i4"), [4, 5, 6])
+    path = write(tmp_path / "a.root", {"Events": table}, compression="none")
+    path.write_bytes(path.read_bytes().replace(b"twin_b", b"twin_a"))
+    merge([path, path], tmp_path / "strict.root")
+    report = merge([path, path], tmp_path / "filled.root", BACKFILL)
+    assert report.output.events == 6
+    assert (tmp_path / "strict.root").read_bytes() == (tmp_path / "filled.root").read_bytes()
+    write(tmp_path / "b.root", {"Events": events(1, first=7)})
+    with pytest.raises(UnsupportedContent, match="twin_a"):
+        merge([path, tmp_path / "b.root"], tmp_path / "out.root", BACKFILL)
+
+
 def damaged(path: Path, name: str, at: int, flip: int) -> None:
     """Change a byte of the first basket of a branch: of what is behind its key."""
     with uproot.open(path) as file:
@@ -220,13 +234,11 @@ def test_damage_in_what_is_unpacked_is_found_at_every_depth(name: str, tmp_path:
         assert not (tmp_path / "out.root").exists()
 
 
-def contradicting(path: Path, counts: Sequence[int], kind: str, *, uncounted: bool = False) -> Path:
-    """A file whose counter was changed after it was written."""
-    lists = jagged([[1], [2, 3]], kind)
+def with_counts(path: Path, counts: Sequence[int], lists: list[list[int]] | None, kind: str) -> Path:
+    """A file whose counter was changed after it was written; it may have a list that is counted."""
     table = events(2, first=10).add(flat("n", "i4"), [1, 2])
-    table.add(counted("x", kind, "n"), lists)
-    if uncounted:
-        table.add(flat("HLT_New", "?"), [True, False])
+    if lists is not None:
+        table.add(counted("x", kind, "n"), jagged(lists, kind))
     write(path, {"Events": table}, compression="none")
     data = path.read_bytes()
     with uproot.open(path) as file:
@@ -236,22 +248,30 @@ def contradicting(path: Path, counts: Sequence[int], kind: str, *, uncounted: bo
     return path
 
 
+def counted_file(path: Path) -> Path:
+    lists = jagged([[7]], "i4")
+    table = events(1).add(flat("n", "i4"), [1]).add(counted("x", "i4", "n"), lists)
+    return write(path, {"Events": table.add(counted("y", "i4", "n"), lists)})
+
+
 def test_a_list_that_is_widened_is_held_against_its_counter(tmp_path: Path) -> None:
-    bad = contradicting(tmp_path / "bad.root", [2, 2], "i2")
-    lists = jagged([[7]], "i4")
-    table = events(1).add(flat("n", "i4"), [1]).add(counted("x", "i4", "n"), lists)
-    write(tmp_path / "good.root", {"Events": table})
-    with pytest.raises((SchemaMismatch, CorruptFile), match=r"bad\.root"):
-        merge([tmp_path / "good.root", bad], tmp_path / "out.root", BACKFILL)
+    bad = with_counts(tmp_path / "bad.root", [2, 2], [[1], [2, 3]], "i2")
+    with pytest.raises(CorruptFile, match=r"bad\.root: Events/x: .*not as many values as its counter n says"):
+        merge([counted_file(tmp_path / "good.root"), bad], tmp_path / "out.root", BACKFILL)
+    assert not (tmp_path / "out.root").exists()
 
 
-@pytest.mark.parametrize("counts", [[-1, 2], [1, 1 << 30]])
-def test_a_counter_makes_no_list_that_nobody_could_hold(counts: list[int], tmp_path: Path) -> None:
-    bad = contradicting(tmp_path / "bad.root", counts, "i4", uncounted=True)
-    lists = jagged([[7]], "i4")
-    table = events(1).add(flat("n", "i4"), [1]).add(counted("x", "i4", "n"), lists)
-    table.add(counted("y", "i4", "n"), lists)
-    write(tmp_path / "good.root", {"Events": table})
-    with pytest.raises((SchemaMismatch, CorruptFile, UnsupportedContent), match=r"bad\.root"):
-        merge([tmp_path / "good.root", bad], tmp_path / "out.root", BACKFILL)
+@pytest.mark.parametrize(
+    ("counts", "error", "words"),
+    [
+        ([-1, 2], CorruptFile, "n counts -1 values"),
+        ([1, 1 << 28], UnsupportedContent, "would have 268435456 values"),
+    ],
+)
+def test_a_counter_makes_no_list_that_nobody_could_hold(
+    counts: list[int], error: type[GridError], words: str, tmp_path: Path
+) -> None:
+    bad = with_counts(tmp_path / "bad.root", counts, None, "i4")
+    with pytest.raises(error, match=rf"bad\.root.*{words}"):
+        merge([counted_file(tmp_path / "good.root"), bad], tmp_path / "out.root", BACKFILL)
     assert not (tmp_path / "out.root").exists()
