@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grid.rootio.changes import Changes
 from grid.rootio.checksums import compare
 from grid.rootio.eventids import EventIds
 from grid.rootio.format.blocks import Compression
@@ -15,8 +16,6 @@ from grid.rootio.merging import (
     CantCopy,
     MergeInput,
     MergeReport,
-    filled_names,
-    filled_notes,
     identity_said,
     said_by_inputs,
     same_table,
@@ -67,8 +66,7 @@ class CopyMerge(ABC):
         self.records: list[dict[str, Any]] = []
         self.dropped: dict[tuple[str, str], str] = {}
         self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
-        #: For each input and tree the branches that it lacks.
-        self.filled: dict[str, dict[str, list[str]]] = {}
+        self.changes = Changes()
         self.ids = EventIds(options, out.absolute().parent)
         self.done = 0
         self.size = sum(path.stat().st_size for path in sources if path.exists())
@@ -203,7 +201,7 @@ class CopyMerge(ABC):
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             **self.objects.record,
             "duplicates": duplicates.events if self.ids.looked else None,
-            **({"filled": list(self.filled.values())} if self.filled else {}),
+            **self.changes.record,
             "verified": self.options.verify,
         }
 
@@ -227,14 +225,15 @@ class CopyMerge(ABC):
             tuple((path, name, why) for (path, name), why in self.dropped.items()),
             {path: one.repeated + one.guessed for path, one in side.items()},
             (
-                *filled_notes(self.filled),
+                *self.changes.notes,
                 *copier.notes,
                 *self.side.notes,
                 *self.objects.notes,
                 *self.ids.notes(duplicates),
             ),
             self.options.verify,
-            filled_names(self.filled),
+            self.changes.names,
+            self.changes.types,
             covered=None if self.options.verify == "copied" else copier.covered,
         )
 

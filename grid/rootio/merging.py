@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.output import Output
 
-    #: For each input and tree the branches that it lacks.
-    Filled = Mapping[str, Mapping[str, Sequence[str]]]
-
 __all__ = [
     "DEPTHS",
     "CantCopy",
@@ -26,8 +23,6 @@ __all__ = [
     "MergeReport",
     "check_options",
     "events_occur_twice",
-    "filled_names",
-    "filled_notes",
     "identity_said",
     "not_looked_at",
     "said_by_inputs",
@@ -71,7 +66,7 @@ class MergeOptions:
         read again, and each basket held against the one that was read.
     schema
         ``"strict"``: all inputs have the same branches; ``"backfill"``: what some lack is filled with 0 or nothing, and
-        numbers that are narrower in some are widened. What was filled is recorded.
+        numbers that are narrower in some are widened. Both is recorded.
     threads
         How many stretches of an input are under way at once where baskets are copied.
     memory_bytes
@@ -127,6 +122,8 @@ class MergeReport:
         How much was verified; at least what was asked for.
     filled
         For each input the branches that it lacks.
+    widened
+        For each input the types of those branches that the output has in wider ones.
     covered
         Bytes of the inputs that were tested against checksums inside them; ``None``: not counted.
     """
@@ -139,6 +136,7 @@ class MergeReport:
     notes: tuple[str, ...] = ()
     verified: str = "proven"
     filled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    widened: dict[str, dict[str, str]] = field(default_factory=dict)
     covered: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -206,21 +204,6 @@ def same_table(
             where=where,
             todo="merge only files that were split by one table",
         )
-
-
-def filled_names(filled: Filled) -> dict[str, tuple[str, ...]]:
-    """Return for each input what it lacks, of all trees, as a report has it."""
-    return {url: tuple(name for names in of.values() for name in names) for url, of in filled.items()}
-
-
-def filled_notes(filled: Filled) -> list[str]:
-    """Say which branches were back-filled in which input."""
-    return [
-        f"{url}: {path}: {len(names)} branches were back-filled: {', '.join(names[:5])}"
-        + (" ..." if len(names) > 5 else "")
-        for url, of in filled.items()
-        for path, names in of.items()
-    ]
 
 
 def identity_said(record: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from grid.rootio.events import ENTRY_BRANCHES, find_event_trees
 from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import CantCopy, identity_said
 from grid.rootio.source import open_source
-from grid.rootio.uniting.survey import survey
 from grid.rootio.verbatim.copier import Copier
 from sitecfg.errors import GridError, SchemaMismatch, UnsupportedContent
 
@@ -56,10 +55,12 @@ class TreeMerge(CopyMerge):
         return self._appender
 
     def _united(self) -> dict[str, UnitedTree]:
-        """Unite trees that differ in branches."""
+        """Unite trees that differ in branches; what that needs takes long to import."""
+        from grid.rootio.uniting.survey import survey
+
         with self._copying():
-            united, self.filled = survey(self.sources, self.events)
-        lacking = {name for of in self.filled.values() for names in of.values() for name in names}
+            united, self.changes = survey(self.sources, self.events)
+        lacking = {name for names in self.changes.names.values() for name in names}
         if any(not lacking.isdisjoint(names) for names in self._identities):
             raise CantCopy  # nothing may be made up that tells events apart
         return united

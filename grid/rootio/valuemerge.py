@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.rootio.backfill import fill_all, unite
 from grid.rootio.carry import Carried, carry
+from grid.rootio.changes import Changes
 from grid.rootio.checksums import Checksums, checksums_of
 from grid.rootio.duplicates import Duplicates, Finder
 from grid.rootio.events import find_event_trees, find_identity
@@ -25,8 +26,6 @@ from grid.rootio.merging import (
     MergeInput,
     MergeReport,
     events_occur_twice,
-    filled_names,
-    filled_notes,
     said_by_inputs,
     same_table,
 )
@@ -97,8 +96,7 @@ class ValueMerge:
         #: Branches that are copied, but whose values nobody here can read.
         self.unread = False
         self.notes: list[str] = []
-        #: For each input and tree the branches that it lacks.
-        self.filled: dict[str, dict[str, list[str]]] = {}
+        self.changes = Changes()
 
     def run(self, given: Mapping[str, Any]) -> MergeReport:
         """Read and write everything, then prove the output."""
@@ -263,7 +261,9 @@ class ValueMerge:
                 )
         carried = self._carry(found, source.url)
         if self.options.schema == "backfill":
-            self._note_filled(source.url, carried)
+            for part, mine in zip(self.events, carried, strict=True):
+                named = {branch.name: branch for branch in mine.branches}
+                self.changes.add(source.url, part.path, named, part.branches)
             return carried
         for part, mine in zip(self.events, carried, strict=True):
             same_branches(
@@ -273,11 +273,6 @@ class ValueMerge:
             Carried(part.path, mine.title, part.branches)
             for part, mine in zip(self.events, carried, strict=True)
         ]
-
-    def _note_filled(self, url: str, carried: Sequence[Carried]) -> None:
-        for part, mine in zip(self.events, carried, strict=True):
-            if lacking := [name for name in part.names if name not in mine.names]:
-                self.filled.setdefault(url, {})[part.path] = lacking
 
     def _same_table(self, source: Source) -> None:
         """Refuse to mix files that were split by different trigger tables."""
@@ -329,7 +324,7 @@ class ValueMerge:
             "dropped": [[*key, why] for key, why in self.dropped.items()],
             **self.objects.record,
             "duplicates": duplicates.events,
-            **({"filled": list(self.filled.values())} if self.filled else {}),
+            **self.changes.record,
             "verified": "proven",
         }
 
@@ -345,7 +340,7 @@ class ValueMerge:
         return prove(self.out, expected, memory_bytes=self.options.memory_bytes, progress=self._tell)
 
     def _report(self, written: Checksums, found: Proven, duplicates: Duplicates) -> MergeReport:
-        self.notes += [*filled_notes(self.filled), *self.side.notes, *self.objects.notes]
+        self.notes += [*self.changes.notes, *self.side.notes, *self.objects.notes]
         if duplicates.events:
             self.notes.append(f"{duplicates.events} events occur more than once; all of them were kept")
         return MergeReport(
@@ -356,5 +351,6 @@ class ValueMerge:
             {path: side.repeated + side.guessed for path, side in self.side.trees.items()},
             tuple(self.notes),
             "proven",
-            filled_names(self.filled),
+            self.changes.names,
+            self.changes.types,
         )

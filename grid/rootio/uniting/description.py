@@ -7,7 +7,7 @@ import re
 import struct
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class Description:
         """
         walk = self._walk
         #: What its branches say of themselves in numbers.
-        self.said: dict[str, NDArray[np.generic]] = branch_numbers(self.template.view())
+        self.said: dict[str, NDArray[Any]] = branch_numbers(self.template.view())
         self.places, marks = Places(walk), walk.top.marks
         if _BRANCHES not in marks or _LEAVES not in marks:
             raise self._unsupported("it is described in a way that is not known here")
@@ -124,10 +124,16 @@ class Description:
         self._count_plainly()
         self._find_limits()
 
+    @property
+    def plain(self) -> dict[str, Branch]:
+        """Its plain branches by name."""
+        return {name: top.plain for name, top in self.tops.items() if top.plain is not None}
+
     def other(self, top: Top) -> bytes:
         """Return what tells a branch that isn't plain from others of its name; its title is of no account."""
         node = self._walk.nodes[top.at]
-        return node.class_name.encode() + b"\0" + self._digest(node, node.begin, node.end, top.at)
+        kinds = self.said["fBits"][top.numbers] & KIND_OF_BRANCH if "fBits" in self.said else top.numbers
+        return str((node.class_name, list(kinds))).encode() + self._digest(node, node.begin, node.end, top.at)
 
     @property
     def behind(self) -> bytes:
@@ -139,7 +145,7 @@ class Description:
         out = ObjectWriter(0)
         replaced = {slot.begin: (slot.end, _nothing) for slot in self.template.slots}
         if named is not None:
-            _, title = parse_text(self._walk.data, after_tobject(self._walk.data, named.marks["TObject"][0]))
+            _, title = parse_text(self._walk.data, after_tobject(self._walk.data, self._object(named)))
             replaced[title] = (parse_text(self._walk.data, title)[1], _nothing)
         Transcript(self.places, out, replaced, (apart, end)).copy(begin, end)
         return bytes(out.data)
@@ -180,7 +186,7 @@ class Description:
             return None
         leaf = self._walk.nodes[top.leaves[0]]
         features = node.inner.get("fIOFeatures")
-        bits = struct.unpack_from(">I", data, node.marks["TObject"][0] + 6)[0]
+        bits = struct.unpack_from(">I", data, self._object(node) + 6)[0]
         if (
             leaf.class_name not in LEAF_TYPES
             or top.leaves[0] not in self._leaf_slots
@@ -209,11 +215,12 @@ class Description:
         except ValueError:
             return None
         called = top.name.partition("[")[0] or top.name
+        sizes = ([] if counter is None else [counter]) + [str(size) for size in shape]
         if (
             said != {"fLen": math.prod(shape), "fLenType": dtype.itemsize, "fOffset": 0}
-            or not math.prod(shape)
+            or min(shape, default=1) < 1
             or _text(leaf.texts["fName"]) != called
-            or title != called + "".join(f"[{size}]" for size in dimensions)
+            or title != called + "".join(f"[{size}]" for size in sizes)
         ):
             return None
         branch_title = _text(node.texts.get("fTitle", b""))
@@ -227,6 +234,12 @@ class Description:
 
     def _name(self, node: Node) -> str:
         return _text(node.texts.get("fName", b""))
+
+    def _object(self, node: Node) -> int:
+        """Return where the TObject of a branch stands."""
+        if "TObject" not in node.marks:
+            raise self._unsupported(f"its {node.class_name} is described in a way that is not known here")
+        return node.marks["TObject"][0]
 
     def _leaves_of(self, branch: Node) -> Iterator[int]:
         yield from self._items(branch, _LEAVES)
@@ -255,7 +268,10 @@ class Description:
         word = self._walk.u32(at)
         if not word:
             return None
-        return at if word & BYTE_COUNT and at in self._walk.nodes else word - self._walk.shift
+        target = at if word & BYTE_COUNT and at in self._walk.nodes else word - self._walk.shift
+        if target not in self._walk.nodes:
+            raise self._unsupported("its description refers to itself")
+        return target
 
     def _unsupported(self, what: str) -> UnsupportedContent:
         return UnsupportedContent(what, where=self.where)

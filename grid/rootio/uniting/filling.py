@@ -90,7 +90,8 @@ class Filling:
         counting: Collection[str],
         largest: Callable[[str, int], None],
     ) -> None:
-        self._tasks = {task.wanted.name: task for task in tasks}
+        # what is read comes first: it shows whether there are as many entries as the tree says
+        self._tasks = {task.wanted.name: task for task in sorted(tasks, key=lambda task: task.mine is None)}
         self._pieces, self._numbers, self._entries, self._where = pieces, numbers, entries, where
         self._counting, self._largest = counting, largest
         self._known: dict[str, NDArray[np.int64]] = {}
@@ -148,17 +149,19 @@ class Filling:
 
     def _nothing(self, wanted: Branch, lengths: NDArray[np.int64] | None) -> Iterator[tuple[int, Column]]:
         """Yield what stands for a branch that isn't there: 0, in lists as often as their counter says."""
-        width = wanted.dtype.itemsize * math.prod(wanted.shape)
-        counts = np.ones(self._entries, np.int64) if lengths is None else lengths
-        if lengths is not None:
-            check_counts(wanted, lengths, self._where)
-        ends = np.concatenate([[0], np.cumsum(counts)])
+        most = max(1, _MOST // (wanted.dtype.itemsize * math.prod(wanted.shape)))
+        if lengths is None:
+            for at in range(0, self._entries, most):
+                shape = min(most, self._entries - at), *wanted.shape
+                yield at, Column(np.zeros(shape, wanted.dtype))
+            return
+        check_counts(wanted, lengths, self._where)
+        ends = np.concatenate([[0], np.cumsum(lengths)])
         at = 0
         while at < self._entries:
-            stop = max(at + 1, int(np.searchsorted(ends, ends[at] + _MOST // width, side="right")) - 1)
+            stop = max(at + 1, int(np.searchsorted(ends, ends[at] + most, side="right")) - 1)
             offsets = ends[at : stop + 1] - ends[at]
-            values = np.zeros((int(offsets[-1]), *wanted.shape), wanted.dtype)
-            yield at, Column(values, () if lengths is None else (offsets,))
+            yield at, Column(np.zeros((int(offsets[-1]), *wanted.shape), wanted.dtype), (offsets,))
             at = stop
 
     def _lengths(self, image: Image, counter: str) -> NDArray[np.int64]:

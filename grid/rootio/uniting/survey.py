@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from grid.rootio.changes import Changes
 from grid.rootio.uniting.description import Description
 from grid.rootio.uniting.united import UnitedTree
 from grid.rootio.verbatim.inputs import Input
@@ -16,17 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["survey"]
 
 
-def survey(
-    paths: Sequence[Path], trees: Sequence[str]
-) -> tuple[dict[str, UnitedTree], dict[str, dict[str, list[str]]]]:
+def survey(paths: Sequence[Path], trees: Sequence[str]) -> tuple[dict[str, UnitedTree], Changes]:
     """Unite the trees of files where these differ.
 
     Returns
     -------
     united
         For each tree that is not described alike in all inputs, one that has the branches of all.
-    lacking
-        For each file, and tree of it, the branches that it has not.
+    changes
+        What these make of the files.
 
     Raises
     ------
@@ -43,11 +42,12 @@ def survey(
                 tree: _number(met[tree], source, tree) for tree in trees if tree in source.trees
             }
     united = {tree: UnitedTree(known) for tree, known in met.items() if len(known) > 1}
-    lacking = {
-        path: {tree: names for tree in united if tree in of and (names := united[tree].lacking(of[tree]))}
-        for path, of in of_file.items()
-    }
-    return united, {path: trees for path, trees in lacking.items() if trees}
+    changes = Changes()
+    for url, of in of_file.items():
+        for tree, one in united.items():
+            if tree in of:
+                changes.add(url, tree, met[tree][of[tree]].plain, one.plain)
+    return united, changes
 
 
 def _number(known: list[Description], source: Input, tree: str) -> int:

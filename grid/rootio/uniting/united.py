@@ -22,7 +22,7 @@ from grid.rootio.uniting.transcript import Transcript
 from grid.rootio.verbatim.baskets import Baskets, baskets_of
 from grid.rootio.verbatim.slots import Said
 from grid.rootio.verbatim.template import Differs
-from sitecfg.errors import SchemaMismatch, UnsupportedContent
+from sitecfg.errors import CorruptFile, SchemaMismatch, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,15 +52,12 @@ class _Fit:
         For each slot of limits in the output that of the same meaning, by number.
     tasks
         What is not copied as it is.
-    lacking
-        The names of the branches that it has not.
     """
 
     template: Template
     branches: NDArray[np.int64]
     limits: dict[int, Slot] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
 
 
 class UnitedTree:
@@ -104,13 +101,9 @@ class UnitedTree:
         return self._own.template
 
     @property
-    def common(self) -> set[str]:
-        """The names of the branches that all inputs have."""
-        return self._own.tops.keys() - {name for fit in self._fits for name in fit.lacking}
-
-    def lacking(self, number: int) -> list[str]:
-        """Return the names of the branches that the trees of one of the descriptions have not."""
-        return self._fits[number].lacking
+    def plain(self) -> list[Branch]:
+        """Its plain branches; the others are the same in all inputs."""
+        return [top.plain for top in self._own.tops.values() if top.plain is not None]
 
     def fit(self, data: bytes, key_length: int, where: str) -> tuple[Said, Baskets, Filling]:
         """Understand the tree of an input; see :class:`grid.rootio.verbatim.fitting.United`."""
@@ -125,6 +118,10 @@ class UnitedTree:
     def _fitted(self, fit: _Fit, view: TreeView, where: str) -> tuple[Said, Baskets, Filling]:
         found = baskets_of(view, where)
         tree = view.numbers(fit.template.tree)
+        if tree["fEntries"] and not (len(found.seeks) or found.embedded):
+            raise CorruptFile(
+                f"it says that it has {tree['fEntries']} entries, and has no basket", where=where
+            )
         numbers = {name: column.copy() for name, column in self._own.said.items()}
         numbers["fEntries"][:] = tree["fEntries"]
         for name in {"fTotBytes", "fZipBytes"} & numbers.keys():
@@ -223,9 +220,7 @@ class UnitedTree:
         fit = _Fit(one.template, branches)
         for name, own in self._own.tops.items():
             top, wanted = one.tops.get(name), self._wanted.get(name)
-            if top is None:
-                fit.lacking.append(name)
-            else:
+            if top is not None:
                 branches[top.numbers] = own.numbers
                 fit.limits.update(zip((slot.number for slot in own.limits), top.limits, strict=True))
             mine = None if top is None else top.plain
