@@ -14,6 +14,7 @@ from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.valuemerge import ValueMerge
 from sitecfg.errors import UnsupportedContent
 from tests.grid.rootio.judge import dumped, hadd, needs_root
+from tests.grid.rootio.making import counted, events, flat, jagged, write
 from tests.grid.rootio.test_made_by_root import READABLE, Maker, Way, maker
 from tests.grid.rootio.test_uniting import BACKFILL, menus
 from tests.grid.rootio.tree_maker import OBJECTS
@@ -112,6 +113,26 @@ def test_root_reads_and_merges_what_was_filled(tmp_path: Path) -> None:
     assert (rows, kept, largest, kind) == (600, 100, 2, "Int_t")
     assert values[1] == [1] * 300 + [0] * 300
     assert values[3] == [n % 3 for n in range(300)] * 2
+
+
+LONGEST = """
+import json, sys, ROOT
+file = ROOT.TFile.Open(sys.argv[1])
+tree = file.Get("Events")
+largest = tree.GetLeaf("n").GetMaximum()
+rows = tree.Draw("x", "", "goff")
+print("DUMP" + json.dumps([largest, [tree.GetV1()[row] for row in range(rows)]]))
+"""
+
+
+def test_root_has_room_for_the_longest_list_that_is_made(tmp_path: Path) -> None:
+    """ROOT sizes what it reads by the largest count that the counter's leaf tells."""
+    lists = jagged([[1], [2]], "i4")
+    table = events(2).add(flat("n", "i4"), [1, 1]).add(counted("x", "i4", "n"), lists)
+    write(tmp_path / "a.root", {"Events": table})
+    write(tmp_path / "b.root", {"Events": events(2, first=5).add(flat("n", "i4"), [0, 9])})
+    merge([tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root", BACKFILL)
+    assert dumped(LONGEST, tmp_path / "out.root") == [9, [1, 2] + [0] * 9]
 
 
 def test_lists_whose_offsets_depend_on_their_counter_are_unpacked(maker: Maker, tmp_path: Path) -> None:
