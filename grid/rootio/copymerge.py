@@ -151,6 +151,7 @@ class CopyMerge(ABC):
 
         before = copier.entries.get(self.events[0], 0)
         self.records.append(source.record)
+        self.objects.add(source)
         with self._copying():
             added = copier.add(prepared, tell)
         sums = added.sums
@@ -162,7 +163,6 @@ class CopyMerge(ABC):
         if len(source.trees) + len(source.ntuples) > len(self.events):
             with open_source(source.path) as rows:
                 self.side.add(rows, source, self.events, self._identity, str(self.sources[0]))
-        self.objects.add(source)
         self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
         told = self.ids.add(self.key, added.columns, where, self.events[0])

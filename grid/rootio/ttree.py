@@ -34,6 +34,8 @@ _PARTS = {
 _COUNTING = (3, 4)
 #: And those of the members of the objects in them.
 _MEMBERS = (31, 41)
+#: And the bits of objects: where others refer to one, the number of a process follows.
+_BITS = 15
 
 
 def open_ttree(
@@ -56,7 +58,8 @@ def open_ttree(
     if weight != 1:
         parts.append(("<Weight>", f"the weight of a tree can't be carried: {weight:g}"))
     told = all(branch.has_member("fFileName") for branch in header.branches)
-    found = _Branches(header, {} if told else foreign())
+    references = "TProcessID" in file.classnames(recursive=False).values()
+    found = _Branches(header, {} if told else foreign(), references=references)
     for branch in header.itervalues(recursive=True):
         found.add(branch)
     found.check_counters()
@@ -95,7 +98,8 @@ def _read_header(file: Any, key: str, reopen: Callable[[], Any]) -> tuple[Any, l
     parts = []
     for member, text in _PARTS.items():
         part = header.member(member, none_if_missing=True)
-        if part is not None and (not hasattr(part, "__len__") or len(part)):
+        # a table of references is a branch, whose length would be that of the branches below it
+        if part is not None and (member == "fBranchRef" or not hasattr(part, "__len__") or len(part)):
             parts.append((f"<{member[1:]}>", f"{text} of a tree can't be carried"))
     return header, parts
 
@@ -103,8 +107,8 @@ def _read_header(file: Any, key: str, reopen: Callable[[], Any]) -> tuple[Any, l
 class _Branches:
     """Takes the branches of a tree one by one, and notes those that can't be taken."""
 
-    def __init__(self, header: Any, foreign: dict[str, str]) -> None:
-        self.foreign = foreign
+    def __init__(self, header: Any, foreign: dict[str, str], *, references: bool) -> None:
+        self.foreign, self.references = foreign, references
         self.reader = TreeReader()
         self.refused: dict[str, str] = {}
         self.entries = int(header.num_entries)
@@ -126,6 +130,8 @@ class _Branches:
         found = _layout(branch)
         if not isinstance(found, str) and found.jagged != 1 and element in _MEMBERS:
             found = "members of a collection that are no plain numbers can't be carried"
+        if self.references and branch.member("fStreamerType", none_if_missing=True) == _BITS:
+            found = "bits of objects that others refer to are no plain numbers"
         if isinstance(found, str):
             self.refused[name] = found
             return

@@ -90,6 +90,7 @@ class Gatherer:
             raise UnsupportedContent("its friends go with all of its entries, not with some", where=where)
         self._view = self._template.view()
         self._baskets, self._index = baskets_of(self._view, where), self._view.index(where)
+        self._table = self._view.table(where)
         #: For each stream what it has for an index.
         self._indices: list[TreeIndex | None] = [None] * len(sinks)
         #: The entries of the tree.
@@ -166,6 +167,8 @@ class Gatherer:
             raise ClosureError("its branches don't have the baskets that were written", where=where)
         if not same(view.index(where), self._indices[stream]):
             raise ClosureError("its tree does not have the index of its entries", where=where)
+        if view.table(where) != self._table:
+            raise ClosureError("its tree does not have the table of references of the input", where=where)
         branches = [branch.name for branch in self._template.branches]
         types = self._template.integers_of(names) or {}
         columns = {number: np.zeros(entries, dtype.newbyteorder("=")) for number, dtype in types.items()}
@@ -275,7 +278,8 @@ class Gatherer:
 
     def _tree(self, stream: int, entries: int) -> CutTree:
         tree = CutTree(self._template)
-        tree.hold(self._view, self._baskets, *self._lies(stream), entries, self._indices[stream])
+        index = self._indices[stream]
+        tree.hold(self._view, self._baskets, *self._lies(stream), entries, index, self._table)
         return tree
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.verbatim.baskets import Baskets
+    from grid.rootio.verbatim.reftable import RefTable
     from grid.rootio.verbatim.slots import TreeView
     from grid.rootio.verbatim.treeindex import TreeIndex
 
@@ -32,6 +33,7 @@ class CutTree(MergedTree):
         unpacked: NDArray[np.int64],
         entries: int,
         index: TreeIndex | None,
+        table: RefTable | None,
     ) -> None:
         """Say what the output holds.
 
@@ -45,7 +47,7 @@ class CutTree(MergedTree):
             The unpacked size of each of these, with its key.
         entries
             The number of entries.
-        index
+        index, table
             Theirs.
         """
         self._refuse_far(lie)
@@ -55,7 +57,7 @@ class CutTree(MergedTree):
         if numbers.get("fAutoFlush", 0) > 0:
             self._first["fAutoFlush"] = _AUTO_FLUSH
         self._limits = [view.gather(group) for group in self.template.limits]
-        self._baskets, self._indices = [lie], [(0, index)]
+        self._baskets, self._indices, self.table = [lie], [(0, index)], table
         number = len(self.template.branches)
         self._branches = dict(baskets.numbers)
         follows = self._branches["fEntries"] == numbers["fEntries"]

@@ -120,12 +120,13 @@ class Anatomy:
     """An object, taken apart.
 
     ``parts`` add up, ``same`` must be the same in all inputs, the rest need not be; ``alone`` says why it can't be put
-    together with others at all, if that is so.
+    together with others at all, if that is so. ``todo`` says what can be done where inputs differ.
     """
 
     parts: dict[str, Piece] = field(default_factory=dict)
     same: dict[str, Any] = field(default_factory=dict)
     alone: str = ""
+    todo: str = ""
 
     def rest(self, stored: Stored) -> int:
         """Return the XXH3-64 of the bytes outside of the parts."""

@@ -60,6 +60,7 @@ class Merged:
                     f"this {other.class_name} differs from that in {first.where}: "
                     f"{name} is {_shown(theirs.get(name))} instead of {_shown(mine.get(name))}",
                     where=other.where,
+                    todo=self._anatomy.todo,
                 )
         if anatomy.parts.keys() != self._values.keys():
             raise SchemaMismatch(

@@ -97,6 +97,8 @@ class Description:
         UnsupportedContent
             If it holds what can't be put together with others.
         """
+        if self.template.table is not None:
+            raise self._unsupported("its table of references is for its own branches alone")
         walk = self._walk
         #: What its branches say of themselves in numbers.
         self.said: dict[str, NDArray[Any]] = branch_numbers(self.template.view())

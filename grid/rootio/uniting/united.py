@@ -147,7 +147,7 @@ class UnitedTree:
                 if one.branch not in unpacked
             ],
         )
-        said = Said(tree, view.clusters(), self._limits(fit, view), view.index(where))
+        said = Said(tree, view.clusters(), self._limits(fit, view), view.index(where), None)
         entries, raiser = int(tree["fEntries"]), self._raiser(said)
         return said, kept, Filling(fit.tasks, pieces, numbers, entries, where, self._counting, raiser)
 

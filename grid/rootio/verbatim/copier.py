@@ -255,6 +255,8 @@ class Copier:
             raise ClosureError(f"its tree has {entries} entries instead of {merged.entries}", where=path)
         if not same(part.said.index, merged.index):
             raise ClosureError("its tree does not have the index of the inputs' trees", where=path)
+        if part.said.table != merged.table:
+            raise ClosureError("its tree does not have the table of references of the inputs' trees", where=path)
         lie = in_order(np.stack([found.branches, found.nbytes, found.firsts, found.seeks]))
         wanted = merged.lie()
         if lie.shape != wanted.shape or (lie != wanted).any():

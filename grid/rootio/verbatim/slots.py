@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from grid.rootio.verbatim.reftable import RefTable
     from grid.rootio.verbatim.template import Template
     from grid.rootio.verbatim.treeindex import TreeIndex
 
@@ -101,7 +102,7 @@ def grouped(slots: Iterable[tuple[int, Slot]]) -> list[Group]:
 
 @dataclass(slots=True)
 class Said:
-    """What an input says of its tree: its numbers by name, last entries and sizes of its clusters, limits, and index.
+    """What an input says of its tree: its numbers by name, last entries and sizes of its clusters, limits, and so on.
 
     ``limits`` are those of the output's template, in the order of its groups.
     """
@@ -110,18 +111,26 @@ class Said:
     clusters: tuple[list[int], list[int]]
     limits: list[NDArray[Any]]
     index: TreeIndex | None
+    table: RefTable | None
 
 
 class TreeView:
-    """A tree of a template's schema: ``begins`` and ``ends`` are where the slots stand in its ``data``."""
+    """A tree of a template's schema: ``begins`` and ``ends`` are where the slots stand in its ``data``.
 
-    def __init__(self, template: Template, data: bytes, begins: list[int], ends: list[int]) -> None:
+    References in it count from `shift` bytes before.
+    """
+
+    def __init__(
+        self, template: Template, data: bytes, begins: list[int], ends: list[int], shift: int
+    ) -> None:
         self.template, self.data, self._begins, self._ends = template, data, begins, ends
+        self._shift = shift
 
     def said(self, where: str) -> Said:
-        """Return what it says; raises as :meth:`index`."""
+        """Return what it says; raises as :meth:`index` and :meth:`table`."""
         limits = [self.gather(group) for group in self.template.limits]
-        return Said(self.numbers(self.template.tree), self.clusters(), limits, self.index(where))
+        numbers = self.numbers(self.template.tree)
+        return Said(numbers, self.clusters(), limits, self.index(where), self.table(where))
 
     def clusters(self) -> tuple[list[int], list[int]]:
         """Return the last entries and the sizes of the ranges of its clusters."""
@@ -152,6 +161,23 @@ class TreeView:
         slot = self.template.index
         entries = int(self.numbers(self.template.tree)["fEntries"])
         return None if slot is None else read_index(self.content(slot), entries, where)
+
+    def table(self, where: str) -> RefTable | None:
+        """Read the tree's table of references, if it has one.
+
+        Raises
+        ------
+        CorruptFile
+            As :meth:`grid.rootio.verbatim.reftable.TableSlots.read`.
+        """
+        slots = self.template.table
+        if slots is None:
+            return None
+
+        def branch_at(word: int) -> int:
+            return self.template.literal.branch_at(word - self._shift, self._begins, self._ends)
+
+        return slots.read(self.content(slots.parents), self.content(slots.processes), branch_at, where)
 
     def content(self, slot: Slot) -> bytes:
         """Return the bytes of a slot."""

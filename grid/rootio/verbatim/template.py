@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from grid.rootio.format.nodes import PLAIN
-from grid.rootio.format.objects import BYTE_COUNT, CLASS_MASK, MAP_OFFSET
+from grid.rootio.format.objects import BYTE_COUNT, MAP_OFFSET
 from grid.rootio.format.walk import Walk
 from grid.rootio.verbatim.integers import integer_branches
+from grid.rootio.verbatim.literal import Literal
+from grid.rootio.verbatim.reftable import TableSlots, find_lists
 from grid.rootio.verbatim.slots import BranchSlots, LeafSlots, Slot, TreeView, arrays_length, grouped
 from sitecfg.errors import UnsupportedContent
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from grid.rootio.format.described import ClassInfo
     from grid.rootio.format.nodes import Node, Plain
+    from grid.rootio.verbatim.reftable import RefTable
 
 __all__ = ["KIND_OF_BRANCH", "Differs", "Template"]
 
@@ -150,16 +153,18 @@ class Template:
             raise UnsupportedContent("it has no branch", where=where)
         self.branches = [self._branch_slots(node) for node in nodes]
         leaves = self._leaves(walk, nodes)
+        lists = find_lists(walk, walk.top, where)
+        #: Its table of references.
+        self.table = None if lists is None else TableSlots(*map(self._object, lists))
         #: The types of branches, by number, that hold one plain integer an entry.
         self.integers = integer_branches(walk, nodes)
         self.slots.sort(key=lambda slot: slot.begin)
         for number, slot in enumerate(self.slots):
             slot.number = number
-        self._ends = np.array([slot.end for slot in self.slots], np.int64)
-        self._lengths = np.array([slot.end - slot.begin for slot in self.slots], np.int64)
-        if (self._ends[:-1] > self._ends[1:] - self._lengths[1:]).any():
+        #: All the rest.
+        self.literal = Literal(walk, self.slots)
+        if self.literal.overlaps:
             raise UnsupportedContent("parts of its description overlap", where=where)
-        self._words(walk)
         #: What all branches say of themselves in numbers.
         self.numbers = grouped(
             (index, slot) for index, branch in enumerate(self.branches) for slot in branch.numbers
@@ -184,7 +189,7 @@ class Template:
     def view(self) -> TreeView:
         """Return the first file's tree itself."""
         begins, ends = [slot.begin for slot in self.slots], [slot.end for slot in self.slots]
-        return TreeView(self, self._data, begins, ends)
+        return TreeView(self, self._data, begins, ends, self._shift)
 
     def match(self, data: bytes, key_length: int) -> TreeView:
         """Hold another tree against this one.
@@ -196,55 +201,36 @@ class Template:
         """
         begins: list[int] = []
         ends: list[int] = []
-        pieces = []
         at = before = 0
-        view = TreeView(self, data, begins, ends)
+        view = TreeView(self, data, begins, ends, key_length + MAP_OFFSET)
         try:
             for slot in self.slots:
-                begin = at + slot.begin - before
-                pieces.append(data[at:begin])
+                begins.append(at + slot.begin - before)
                 before = slot.end
-                begins.append(begin)
-                at = begin + self._length(slot, view, begin)
+                at = begins[-1] + self._length(slot, view, begins[-1])
                 ends.append(at)
         except (struct.error, IndexError) as error:
             raise Differs from error
-        pieces.append(data[at:])
-        literal = np.frombuffer(b"".join(pieces), np.uint8)
-        if len(literal) != len(self._literal) or ((literal != self._literal) & self._fixed).any():
+        if not self.literal.same(data, begins, ends, key_length):
             raise Differs
-        lengths = np.subtract(ends, begins)
-        words = literal[self._word_bytes].view(">u4").astype(np.int64)
-        if (self._targets(words, np.array(ends), lengths, key_length + MAP_OFFSET) != self._meant).any():
-            raise Differs  # a part is of another class, or belongs to another part
         if (self._kinds(view) != self._kinds_of_branches).any():
             raise Differs
         return view
 
-    def fill(self, contents: Mapping[Slot, bytes], key_length: int) -> bytes:
-        """Return the tree with other contents of some slots, for a key of this length."""
+    def fill(self, contents: Mapping[Slot, bytes], key_length: int, table: RefTable | None = None) -> bytes:
+        """Return the tree with other contents of some slots, and another table, for a key of this length."""
+        if self.table is not None and table is not None:
+            contents = {**contents, **self.table.encode(table, self._data)}
         filled = [contents.get(slot, self._data[slot.begin : slot.end]) for slot in self.slots]
-        moved = np.cumsum([0, *(len(new) for new in filled)]) - np.cumsum([0, *self._lengths])
         parts, at = [], 0
         for slot, new in zip(self.slots, filled, strict=True):
             parts += [self._data[at : slot.begin], new]
             at = slot.end
         out = bytearray(b"".join([*parts, self._data[at:]]))
-
-        def place(old: NDArray[np.int64]) -> NDArray[np.int64]:
-            answer: NDArray[np.int64] = old + moved[np.searchsorted(self._ends, old, side="right")]
-            return answer
-
-        words = self._old_words
-        is_count = self._is_count
-        values = np.where(
-            is_count,
-            (place(self._old_targets) - place(words) - 4) | BYTE_COUNT,
-            (place(self._old_targets) + key_length + MAP_OFFSET) | self._class_bit,
-        )
-        patched = np.frombuffer(out, np.uint8)
-        at_bytes = place(words)[:, None] + np.arange(4)
-        patched[at_bytes] = values.astype(">u4").view(np.uint8).reshape(-1, 4)
+        self.literal.patch(out, filled, key_length)
+        if self.table is not None and table is not None:
+            (begin,) = self.literal.moved(np.array([self.table.parents.begin]), filled).tolist()
+            self.table.refer(out, begin, table, self.literal.branches(filled, key_length))
         return bytes(out)
 
     # What is where.
@@ -306,10 +292,6 @@ class Template:
 
     def _tree_slots(self, node: Node) -> tuple[list[Slot], Slot | None]:
         numbers = self._numbers(node, _TREE)
-        if "fBranchRef" in node.marks and any(self._data[node.marks["fBranchRef"][0] :][:4]):
-            raise UnsupportedContent(
-                "a table of references of a tree can't be carried yet", where=self._where
-            )
         #: The pointer to its index.
         self.index = self._object(node.marks["fTreeIndex"][0]) if "fTreeIndex" in node.marks else None
         #: Whether other trees go with it entry by entry.
@@ -361,69 +343,10 @@ class Template:
             known[id(owner)].leaves.append(found[at])
         return found
 
-    # What refers to what.
-
-    def _words(self, walk: Walk) -> None:
-        """Note all words that change when something before them gets longer, unless they stand in a slot."""
-        counts = self._outside(np.array(walk.counts, np.int64).reshape(-1, 2))
-        references = self._outside(np.array([[at, 0] for at in walk.references], np.int64).reshape(-1, 2))
-        raw = np.array([walk.u32(int(at)) for at in references[:, 0]], np.int64)
-        references[:, 1] = (raw & ~CLASS_MASK) - self._shift
-        self._is_count = np.repeat([True, False], [len(counts), len(references)])
-        self._class_bit = np.concatenate([np.zeros(len(counts), np.int64), raw & CLASS_MASK])
-        both = np.concatenate([counts, references])
-        self._old_words, self._old_targets = both[:, 0].copy(), both[:, 1].copy()
-        places = self._to_literal(self._old_words, self._ends, self._lengths)
-        self._word_bytes = (places[:, None] + np.arange(4)).reshape(-1)
-        parts, at = [], 0
-        for slot in self.slots:
-            parts.append(self._data[at : slot.begin])
-            at = slot.end
-        self._literal = np.frombuffer(b"".join([*parts, self._data[at:]]), np.uint8)
-        self._fixed = np.ones(len(self._literal), bool)
-        self._fixed[self._word_bytes] = False
-        words = self._literal[self._word_bytes].view(">u4").astype(np.int64)
-        self._meant = self._targets(words, self._ends, self._lengths, self._shift)
-
     def _kinds(self, view: TreeView) -> NDArray[np.int64]:
         """Return of what kind each branch is, as far as its bits tell."""
         found = [view.gather(group) for group in self.numbers if group.dtype.names == ("fBits",)]
         return np.concatenate([np.zeros(0, np.int64), *(bits["fBits"] & KIND_OF_BRANCH for bits in found)])
-
-    def _outside(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the words (first column: where) that stand in no slot."""
-        inside = np.searchsorted(self._ends, words[:, 0], side="right")
-        begins = np.append(self._ends - self._lengths, np.iinfo(np.int64).max)
-        return words[words[:, 0] < begins[inside]]
-
-    def _targets(
-        self, words: NDArray[np.int64], ends: NDArray[np.int64], lengths: NDArray[np.int64], shift: int
-    ) -> NDArray[np.int64]:
-        """Return what each word means, as a place among the bytes between the slots."""
-        at = self._from_literal(self._word_bytes[::4], ends, lengths)
-        counted = at + 4 + (words & ~BYTE_COUNT)
-        meant = np.where(self._is_count, counted, (words & ~CLASS_MASK) - shift)
-        place = self._to_literal(meant, ends, lengths)
-        answer: NDArray[np.int64] = np.where(self._is_count, place, place | (words & CLASS_MASK))
-        return answer
-
-    @staticmethod
-    def _to_literal(
-        at: NDArray[np.int64], ends: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        before = np.concatenate([[0], np.cumsum(lengths)])
-        answer: NDArray[np.int64] = at - before[np.searchsorted(ends, at, side="right")]
-        return answer
-
-    @staticmethod
-    def _from_literal(
-        at: NDArray[np.int64], ends: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        before = np.cumsum(lengths)
-        answer: NDArray[np.int64] = (
-            at + np.concatenate([[0], before])[np.searchsorted(ends - before, at, side="right")]
-        )
-        return answer
 
     def _length(self, slot: Slot, view: TreeView, begin: int) -> int:
         """Return how long a slot is in another file, where it begins at `begin`."""
@@ -435,3 +358,4 @@ class Template:
         if count and not count & BYTE_COUNT:
             raise Differs
         return 4 + int(count & ~BYTE_COUNT)
+

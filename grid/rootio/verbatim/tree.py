@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.format.objects import text, tobject, versioned
+from grid.rootio.verbatim.reftable import joined as joined_tables
 from grid.rootio.verbatim.treeindex import alike, joined
 from sitecfg.errors import UnsupportedContent
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grid.rootio.verbatim.baskets import Baskets, Late
+    from grid.rootio.verbatim.reftable import RefTable
     from grid.rootio.verbatim.slots import BranchSlots, Said, Slot
     from grid.rootio.verbatim.template import Template
     from grid.rootio.verbatim.treeindex import TreeIndex
@@ -56,6 +58,8 @@ class MergedTree:
         self._limits: list[NDArray[Any]] = []
         #: The indices of the inputs that have entries, and how many entries come before each.
         self._indices: list[tuple[int, TreeIndex | None]] = []
+        #: The table of references that explains those of all inputs.
+        self.table: RefTable | None = None
         self._narrow = any(4 in branch.baskets.widths[1:] for branch in template.branches)
 
     def add(self, said: Said, baskets: Baskets, seeks: NDArray[np.int64], late: Sequence[Late]) -> None:
@@ -73,7 +77,7 @@ class MergedTree:
         Raises
         ------
         UnsupportedContent
-            If the output has no room for what it says, or its index is of another kind than those before.
+            If the output has no room for what it says, or its index or table is of another kind than those before.
         """
         numbers, index = said.numbers, said.index
         if numbers.get("fWeight", 1) != self._first.get("fWeight", numbers.get("fWeight", 1)):
@@ -85,6 +89,7 @@ class MergedTree:
             if self._indices and not alike(self._indices[0][1], index):
                 raise UnsupportedContent("some inputs have an index of the tree, others none or another one")
             self._indices.append((self.entries, index))
+        self.table = joined_tables(self.table or said.table, said.table)
         self._clusters(said)
         self._add_branches(baskets, late)
         if numbers["fEntries"] or not self._limits:
@@ -117,7 +122,7 @@ class MergedTree:
             for slot, value in zip(group.slots, values, strict=True):
                 contents[slot] = value.tobytes()
         self._whole(contents)
-        return self.template.fill(contents, key_length)
+        return self.template.fill(contents, key_length, self.table)
 
     def _refuse_far(self, lie: NDArray[np.int64]) -> None:
         """Refuse positions that the description has no room for."""
