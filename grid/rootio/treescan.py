@@ -32,7 +32,7 @@ _TREE: Final = {
 #: The same for a branch: compression ... entry number, offset, most baskets, split level, entries ...
 _BRANCH: Final = {10: ">iiiiqiIiqqq", 11: ">iiiiqiIiqqqq", 12: ">iiiiqiIiqqqq"}
 #: Classes that begin with a TBranch.
-_BRANCHES: Final = frozenset({"TBranch", "TBranchElement", "TBranchObject", "TBranchSTL"})
+_BRANCHES: Final = frozenset({"TBranch", "TBranchElement", "TBranchObject", "TBranchSTL", "TBranchRef"})
 _DEEPEST: Final = 64
 
 
@@ -143,8 +143,31 @@ class _Walk:
                 raise self.corrupt(f"the tree says that it has {ranges} cluster ranges")
         if version >= 20:
             at = self.skip(at, end)
-        self.array(at, end, 0)
+        _, at = self.array(at, end, 0)
+        self.references(self.skip(at, end), end)
         return TreeScan(entries, tuple(self.branches))
+
+    def references(self, at: int, limit: int) -> None:
+        """Walk over what follows the leaves: aliases, values of an index, the index, friends, information, references.
+
+        A table of references has baskets of its own.
+        """
+        at = self.pointer(at, limit)
+        for width in (8, 4):
+            at += 4 + width * self.u32(at)
+        for _ in range(3):
+            at = self.pointer(at, limit)
+        found = self.pointed(at, limit)
+        if found is not None:
+            self.branch(*found, 0)
+
+    def pointer(self, at: int, limit: int) -> int:
+        """Return where a pointer ends, with the object if it stands here."""
+        word = self.u32(at)
+        end = at + 4 + (word & ~_BYTE_COUNT if word & _BYTE_COUNT else 0)
+        if end > limit:
+            raise self.corrupt("an object is longer than the tree")
+        return end
 
     def items(self, at: int, limit: int) -> tuple[list[int], int]:
         """Return where the pointers of a TObjArray lie, and where it ends."""
@@ -160,10 +183,7 @@ class _Walk:
             if at >= end:
                 raise self.corrupt("a list has fewer items than it says")
             places.append(at)
-            word = self.u32(at)
-            at += 4 + (word & ~_BYTE_COUNT if word & _BYTE_COUNT and word != _NEW_CLASS else 0)
-            if at > end:
-                raise self.corrupt("an item is longer than its list")
+            at = self.pointer(at, end)
         return places, end
 
     def tobject(self, at: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -212,6 +213,18 @@ def test_hadd_mixes_up_the_references_of_different_processes(made: Path, tmp_pat
     root(MAKE + 'make("foreign", 8000, 30)', tmp_path)
     hadd("-ff", tmp_path / "theirs.root", made / "one.root", tmp_path / "foreign.root")
     assert look(tmp_path / "theirs.root") != expected(1000, 90) + expected(8000, 30)
+
+
+def test_a_damaged_basket_of_the_table_is_found(made: Path, tmp_path: Path) -> None:
+    data = bytearray((made / "two.root").read_bytes())
+    names = b"\x07TBasket\x09TRefTable\x06Events"
+    at = data.index(names)
+    (size,) = struct.unpack_from(">i", data, at - 34)
+    data[at - 34 + size - 10] ^= 1
+    (tmp_path / "bad.root").write_bytes(data)
+    for do in (verify, lambda path: merge([path], tmp_path / "out.root")):
+        with pytest.raises(CorruptFile, match="TRefTable"):
+            do(tmp_path / "bad.root")
 
 
 @pytest.mark.parametrize(
