@@ -30,6 +30,8 @@ _BITS, _CHARS, _STRING, _TNAMED = 15, 7, 65, 67
 _ARRAY: Final = 20
 _EMBEDDED: Final = frozenset({61, 62, 63, 68})
 _POINTED: Final = frozenset({64, 69})
+#: Objects behind a pointer, as many as another member says.
+_LOOP: Final = 501
 _STL: Final = frozenset({300, 365, 500})
 _STL_OF_POINTERS: Final = re.compile(r"(vector|list|deque|set|multiset)<\w+\* ?>")
 
@@ -141,12 +143,16 @@ def _step(info: ClassInfo, member: Member, where: str) -> _Step:
         return lambda walk, at, end, node: walk.object(
             kind, _marked(node, member, at), end, _inner(node, name, Node(kind, at, end, node))
         )
+    if code - _ARRAY in _EMBEDDED:
+        return lambda walk, at, end, node: walk.objects(at, end, node, member, member.length)
+    if code == _LOOP and not kind.endswith("*"):
+        return lambda walk, at, end, node: walk.looped(at, end, node, member)
     if code in _POINTED:
         return lambda walk, at, end, node: walk.pointer(_marked(node, member, at), end, node)
     if POINTER < code < _STRING and code - POINTER in PLAIN:
         return lambda walk, at, end, node: walk.counted(at, end, node, member)
     if code in _STL and "*" not in member.kind:
-        return lambda walk, at, end, node: walk.collection_of_the_library(_marked(node, member, at), end)
+        return lambda walk, at, end, node: walk.counted_bytes(_marked(node, member, at), end)
     if code in _STL and _STL_OF_POINTERS.fullmatch(member.kind):
         return lambda walk, at, end, node: walk.pointers_of_the_library(at, end, node)
     raise UnsupportedContent(

@@ -267,6 +267,25 @@ class Walk:
         # 2 says that the positions in an old branch take 8 bytes instead of 4
         return self._skip(at + 1, count * (8 if there == 2 else PLAIN[code]), limit)
 
+    def objects(self, at: int, limit: int, node: Node, member: Member, count: int) -> int:
+        """Walk over objects of one class that stand one after the other."""
+        kind = member.kind.removesuffix("*")
+        for turn in range(count):
+            inner = node.inner[f"{member.name}[{turn}]"] = Node(kind, at, limit, node)
+            at = self.object(kind, at, limit, inner)
+        return at
+
+    def looped(self, at: int, limit: int, node: Node, member: Member) -> int:
+        """Walk over objects behind a pointer: what counts their bytes, and each."""
+        counter = node.place(member.counter)
+        if counter is None:
+            raise UnsupportedContent(f"nothing counts the objects of {member.name}", where=self.where)
+        end = self.counted_bytes(at, limit)
+        (count,) = struct.unpack_from(">i", self.data, counter)
+        if self.objects(at + 6, end, node, member, count) != end:
+            raise CorruptFile(f"{member.name} does not end where it should", where=self.where)
+        return end
+
     def text(self, at: int, name: str, node: Node) -> int:
         """Walk over a TString."""
         node.texts[name], at = parse_text(self.data, at)
@@ -279,7 +298,7 @@ class Walk:
 
     def pointers_of_the_library(self, at: int, limit: int, node: Node) -> int:
         """Walk over a container of pointers of the standard library."""
-        end = self.collection_of_the_library(at, limit)
+        end = self.counted_bytes(at, limit)
         version, count = struct.unpack_from(">Hi", self.data, at + 4)
         if version & _BY_MEMBERS:
             raise UnsupportedContent("it holds a container that is stored member by member", where=self.where)
@@ -292,13 +311,16 @@ class Walk:
             raise CorruptFile("a container does not end where it should", where=self.where)
         return end
 
-    def collection_of_the_library(self, at: int, limit: int) -> int:
-        """Walk over a container or string of the standard library: it refers to nothing unless it holds pointers."""
+    def counted_bytes(self, at: int, limit: int) -> int:
+        """Walk over what counts its bytes, such as a container or string of the standard library.
+
+        That refers to nothing unless it holds pointers.
+        """
         word = self.u32(at)
         if not word & BYTE_COUNT:
-            raise UnsupportedContent("a container has no byte count", where=self.where)
+            raise UnsupportedContent("a part has no byte count", where=self.where)
         end = at + 4 + (word & ~BYTE_COUNT)
         if end > limit:
-            raise CorruptFile("a container is longer than what holds it", where=self.where)
+            raise CorruptFile("a part is longer than what holds it", where=self.where)
         self.counts.append((at, end))
         return end

@@ -10,6 +10,7 @@ from grid.rootio.objects.efficiencies import efficiency, is_efficiency
 from grid.rootio.objects.graphs import graph, is_graph
 from grid.rootio.objects.histograms import histogram, is_histogram
 from grid.rootio.objects.parameters import is_parameter, parameter
+from grid.rootio.objects.polygons import is_polygons, polygons
 from grid.rootio.objects.processes import is_process, process
 from grid.rootio.objects.sparse import dense, is_dense, is_sparse, sparse
 
@@ -28,9 +29,10 @@ _RULES: Final = (
     (is_sparse, sparse),
     (is_dense, dense),
     (is_process, process),
+    (is_polygons, polygons),
 )
 #: What would have to be added up, and nobody here knows how.
-_UNKNOWN: Final = re.compile(r"TH2Poly|TProfile2Poly|TH1K|TGraphMultiErrors")
+_UNKNOWN: Final = re.compile(r"TH1K|TGraphMultiErrors")
 
 
 def dissect(stored: Stored) -> Anatomy:

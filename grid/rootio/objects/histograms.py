@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.nodes import Node
     from grid.rootio.objects.stored import Stored
 
-__all__ = ["axis", "histogram", "is_histogram"]
+__all__ = ["AXES", "axis", "histogram", "is_histogram", "why_alone"]
 
 _CLASSES: Final = re.compile(r"TH[123][CSIFDL]|TProfile[23]?D?")
 #: What must be the same for bins to mean the same.
@@ -30,7 +30,7 @@ _SETTINGS: Final = (
     "fTmin",
     "fTmax",
 )
-_AXES: Final = ("fXaxis", "fYaxis", "fZaxis")
+AXES: Final = ("fXaxis", "fYaxis", "fZaxis")
 _AXIS: Final = ("fNbins", "fXmin", "fXmax")
 #: The bit that says: bins hold averages.
 _AVERAGE: Final = 1 << 18
@@ -54,7 +54,7 @@ def histogram(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
     if (
         base is None
         or not {"fEntries", "fNcells", "fTsumw"} <= plain.keys()
-        or not {*_AXES} <= node.inner.keys()
+        or not {*AXES} <= node.inner.keys()
     ):
         raise UnsupportedContent(
             f"its {node.class_name} is described in a way that is not known here", where=stored.where
@@ -77,11 +77,11 @@ def histogram(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
     for name in _SETTINGS:
         if name in plain:
             anatomy.same[path + name] = number(stored, plain[name])[0]
-    for name in _AXES:
+    for name in AXES:
         anatomy.same.update(
             {f"{path}{name}.{key}": value for key, value in axis(stored, node.inner[name]).items()}
         )
-    anatomy.alone = anatomy.alone or _alone(stored, node, plain)
+    anatomy.alone = anatomy.alone or why_alone(stored, node, plain)
 
 
 def axis(stored: Stored, node: Node) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _number_of(stored: Stored, node: Node) -> int:
     return int(struct.unpack_from(">I", stored.data, at + 2)[0]) if at >= 0 else 0
 
 
-def _alone(stored: Stored, node: Node, plain: dict[str, tuple[int, str]]) -> str:
+def why_alone(stored: Stored, node: Node, plain: dict[str, tuple[int, str]]) -> str:
     """Return why a histogram can't be added to another, "" if it can."""
     at, _ = node.marks["TObject"]
     (bits,) = struct.unpack_from(">I", stored.data, at + 6)
