@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, NDArray[Any]]
 
-__all__ = ["added", "added_where_there", "appended", "joined_bins", "squares_of", "sums_of"]
+__all__ = [
+    "added",
+    "added_where_there",
+    "appended",
+    "joined_bins",
+    "squares_of",
+    "squares_where_there",
+    "sum_of_squares",
+    "sums_of",
+]
 
 
 def added(name: str, mine: Values, other: Values) -> NDArray[Any]:
@@ -41,9 +50,9 @@ def added_where_there(name: str, mine: Values, other: Values) -> NDArray[Any]:
 
 
 def joined_bins(name: str, mine: Values, other: Values) -> NDArray[Any]:
-    """Return bins with the fields ``at``, ``content`` and ``square``: those at one place are added up.
+    """Return bins with the fields ``at``, ``content`` and maybe ``square``: those at one place are added up.
 
-    The first histogram's come first, in their order.
+    The first histogram's come first, in their order. If only one has squares of weights, the other's weights are 1.
 
     Raises
     ------
@@ -51,6 +60,8 @@ def joined_bins(name: str, mine: Values, other: Values) -> NDArray[Any]:
         If they are described otherwise, or a whole number gets too large for its type.
     """
     one, two = mine[name], other[name]
+    if one.dtype.names != two.dtype.names:
+        one, two = _with_squares(one), _with_squares(two)
     if not len(one) or not len(two):
         return one if len(one) else two
     if one.dtype != two.dtype:
@@ -59,7 +70,7 @@ def joined_bins(name: str, mine: Values, other: Values) -> NDArray[Any]:
     near = order[np.minimum(np.searchsorted(one["at"], two["at"], sorter=order), len(one) - 1)]
     known = one["at"][near] == two["at"]
     total = np.concatenate([one, two[~known]])
-    for field in ("content", "square"):
+    for field in (one.dtype.names or ())[1:]:
         total[field][near[known]] = _sum(f"{name} {field}", one[field][near[known]], two[field][known])
     return total
 
@@ -92,6 +103,49 @@ def sums_of(path: str) -> Callable[[str, Values, Values], NDArray[Any]]:
         return total if known(mine) == known(other) else np.zeros_like(total)
 
     return combine
+
+
+def sum_of_squares(path: str) -> Callable[[str, Values, Values], NDArray[Any]]:
+    """Return what adds the sums of squared weights as :func:`sums_of` does; -1 says that a histogram has no squares."""
+
+    def combine(name: str, mine: Values, other: Values) -> NDArray[Any]:
+        if mine[name][0] < 0 and other[name][0] < 0:
+            return mine[name]
+        told = [{**values, name: np.maximum(values[name], 0)} for values in (mine, other)]
+        return sums_of(path)(name, *told)
+
+    return combine
+
+
+def squares_where_there(counts: str, told: str) -> Callable[[str, Values, Values], NDArray[Any]]:
+    """Return what adds squares of weights as :func:`squares_of` does; where some were never stored, they are zeros.
+
+    The part `told` is -1 where there are none.
+    """
+
+    def squares(name: str, values: Values) -> NDArray[Any]:
+        if len(values[name]) or values[told][0] < 0:
+            return values[name] if len(values[name]) else values[counts].astype(values[name].dtype)
+        return np.zeros(len(values[counts]), values[name].dtype)
+
+    def combine(name: str, mine: Values, other: Values) -> NDArray[Any]:
+        if mine[told][0] < 0 and other[told][0] < 0:
+            return mine[name]
+        one, two = squares(name, mine), squares(name, other)
+        return _sum(name, one, two) if len(one) and len(two) else one if len(one) else two
+
+    return combine
+
+
+def _with_squares(bins: NDArray[Any]) -> NDArray[Any]:
+    names = bins.dtype.names or ()
+    if "square" in names:
+        return bins
+    more = np.zeros(len(bins), [*((name, bins.dtype[name]) for name in names), ("square", "f8")])
+    for name in names:
+        more[name] = bins[name]
+    more["square"] = bins["content"]
+    return more
 
 
 def _sum(name: str, one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,14 @@ import numpy as np
 from grid.rootio.format.keys import parse_text
 from grid.rootio.format.nodes import after_tobject
 from grid.rootio.format.objects import BYTE_COUNT, NEW_CLASS, tobject, versioned
-from grid.rootio.objects.adding import added, added_where_there, joined_bins
+from grid.rootio.objects.adding import (
+    added,
+    added_where_there,
+    joined_bins,
+    squares_where_there,
+    sum_of_squares,
+    sums_of,
+)
 from grid.rootio.objects.anatomy import ARRAYS, KINDS, POINTER, Part, array, counted, number, numbers
 from grid.rootio.objects.histograms import axis
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -85,7 +92,9 @@ def dense(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
         else:
             begin, end, values = _vector(stored, at, kind)
             head = "count"
-        anatomy.parts[path + name] = Part(begin, end, values, head, added_where_there)
+        squares = squares_where_there(path + "fArray", path + "fTsumw2")
+        combine = added_where_there if name == "fArray" else squares
+        anatomy.parts[path + name] = Part(begin, end, values, head, combine)
 
 
 def sparse(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
@@ -103,17 +112,16 @@ def sparse(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
     size = int(number(stored, plain["fChunkSize"])[0])
     anatomy.same[path + "fChunkSize"] = size
     chunks = [_chunk(stored, one, array_class, size) for one in stored.children(node.inner["fBinContent"])]
-    if any(len(one.bins) != size for one in chunks[:-1]) or any(
-        bool(one.squares) != errors for one in chunks
-    ):
+    if any(len(one.bins) != size for one in chunks[:-1]) or any(one.errors != errors for one in chunks):
         raise _unknown(stored, node)
-    bins = np.concatenate([one.bins for one in chunks] or [np.zeros(0, _bin(0, ARRAYS[array_class]))])
+    none = np.zeros(0, _bin(0, ARRAYS[array_class], errors=errors))
+    bins = np.concatenate([one.bins for one in chunks] or [none])
     said = int(number(stored, plain["fFilledBins"])[0])
     if size <= 0 or said != len(bins) or len(np.unique(bins["at"])) != said:
         raise CorruptFile(f"its {len(bins)} bins are not {said} different ones", where=stored.where)
     _, listed = parse_text(stored.data, after_tobject(stored.data, node.inner["fBinContent"].begin + _HEAD))
     filled, _ = plain["fFilledBins"]
-    anatomy.parts[path + "bins"] = _Bins(bins, filled, listed, chunks, size, array_class, errors)
+    anatomy.parts[path + "bins"] = _Bins(bins, filled, listed, chunks, size, array_class)
 
 
 def _common(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> bool:
@@ -124,20 +132,18 @@ def _common(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> bool:
         or not {"fAxes", "fTsumwx", "fTsumwx2"} <= node.inner.keys()
     ):
         raise _unknown(stored, node)
-    # -1 says that there are no squares of weights
-    errors = bool(number(stored, plain["fTsumw2"])[0] >= 0)
     anatomy.same[path + "fNdimensions"] = number(stored, plain["fNdimensions"])[0]
-    anatomy.same[path + "squares of weights"] = errors
     for turn, one in enumerate(stored.children(node.inner["fAxes"])):
         anatomy.same.update({f"{path}axis {turn}.{key}": value for key, value in axis(stored, one).items()})
-    for name in ("fEntries", "fTsumw", "fTsumw2"):
-        if name != "fTsumw2" or errors:
-            place, values = plain[name][0], number(stored, plain[name])
-            anatomy.parts[path + name] = Part(place, place + values.itemsize, values, "", added)
+    # sums are kept only where there are squares of weights
+    for name, combine in (("fEntries", added), ("fTsumw", sums_of(path)), ("fTsumw2", sum_of_squares(path))):
+        place, values = plain[name][0], number(stored, plain[name])
+        anatomy.parts[path + name] = Part(place, place + values.itemsize, values, "", combine)
     for name in ("fTsumwx", "fTsumwx2"):
         begin, end, values = array(stored, node, name, "f8")
-        anatomy.parts[path + name] = Part(begin, end, values, "count", added)
-    return errors
+        anatomy.parts[path + name] = Part(begin, end, values, "count", sums_of(path))
+    # -1 says that there are none
+    return bool(number(stored, plain["fTsumw2"])[0] >= 0)
 
 
 def _vector(stored: Stored, at: int, kind: str) -> tuple[int, int, NDArray[Any]]:
@@ -155,19 +161,24 @@ def _unknown(stored: Stored, node: Node) -> UnsupportedContent:
     )
 
 
-def _bin(width: int, kind: str) -> np.dtype[Any]:
+def _bin(width: int, kind: str, *, errors: bool) -> np.dtype[Any]:
     """Return the type of a bin; two texts of one length are the same if their bytes are."""
-    return np.dtype([("at", f"S{max(1, width)}"), ("content", kind), ("square", "f8")])
+    square = [("square", "f8")] if errors else []
+    return np.dtype([("at", f"S{max(1, width)}"), ("content", kind), *square])
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk: its bins, and where its coordinates (with their size), contents and squares begin and end."""
+    """A chunk: its bins, and where its coordinates (with their size), contents and squares begin and end.
+
+    Without squares (``errors``) there is a pointer to nothing in their place.
+    """
 
     bins: NDArray[Any]
     coordinates: tuple[int, int]
     contents: tuple[int, int]
-    squares: tuple[int, int] | None
+    squares: tuple[int, int]
+    errors: bool
 
 
 def _chunk(stored: Stored, node: Node, array_class: str, size: int) -> _Chunk:
@@ -179,7 +190,7 @@ def _chunk(stored: Stored, node: Node, array_class: str, size: int) -> _Chunk:
     if (
         version != _CHUNK_VERSION
         or not {"fSingleCoordinateSize", "fCoordinatesSize"} <= plain.keys()
-        or "fCoordinates" not in node.marks
+        or not {"fCoordinates", "fSumw2"} <= node.marks.keys()
         or contents is None
         or contents.class_name != array_class
     ):
@@ -193,17 +204,18 @@ def _chunk(stored: Stored, node: Node, array_class: str, size: int) -> _Chunk:
     count, rest = divmod(total, width) if width > 0 else (0, total)
     if at != place + _INT or rest or len(packed) != total or not count <= size == len(values):
         raise CorruptFile(f"a chunk of its bins has {total} bytes of coordinates", where=stored.where)
-    bins = np.zeros(count, _bin(width, ARRAYS[array_class]))
+    bins = np.zeros(count, _bin(width, ARRAYS[array_class], errors=squares is not None))
     if count:
         bins["at"] = packed.view(f"S{width}")
     bins["content"] = values[:count]
     if squares is None:
-        return _Chunk(bins, (place, end), (begin, stop), None)
+        nothing, _ = node.marks["fSumw2"]
+        return _Chunk(bins, (place, end), (begin, stop), (nothing, nothing + _INT), errors=False)
     first, last, weights = array(stored, squares, "TArrayD", "f8")
     if len(weights) != size:
         raise CorruptFile(f"a chunk of its bins has {len(weights)} squares of weights", where=stored.where)
     bins["square"] = weights[:count]
-    return _Chunk(bins, (place, end), (begin, stop), (first, last))
+    return _Chunk(bins, (place, end), (begin, stop), (first, last), errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +232,6 @@ class _Bins:
     chunks: Sequence[_Chunk]
     size: int
     array_class: str
-    errors: bool
 
     combine = staticmethod(joined_bins)
 
@@ -230,7 +241,7 @@ class _Bins:
         before = self.listed + 2 * _INT
         found = [(self.filled, self.filled + _LONG), (self.listed, self.listed + _INT), (before, before)]
         for chunk in self.chunks:
-            found += [chunk.coordinates, chunk.contents, *([chunk.squares] if chunk.squares else [])]
+            found += [chunk.coordinates, chunk.contents, chunk.squares]
         return found
 
     def encode(self, values: NDArray[Any]) -> dict[tuple[int, int], bytes]:
@@ -245,7 +256,7 @@ class _Bins:
         ]
         for chunk, part in zip(self.chunks, parts[new:], strict=True):
             said += [self._coordinates(part), self._array(part["content"])]
-            said += [self._array(part["square"])] if chunk.squares else []
+            said.append(self._array(part["square"]) if chunk.errors else self._squares(part))
         return dict(zip(self.spans, said, strict=True))
 
     def _coordinates(self, part: NDArray[Any]) -> bytes:
@@ -257,12 +268,16 @@ class _Bins:
         padded[: len(values)] = values
         return struct.pack(">i", self.size) + padded.tobytes()
 
+    def _squares(self, part: NDArray[Any]) -> bytes:
+        """Return the pointer to the squares of weights, if there are some; it refers to nothing."""
+        there = "square" in (part.dtype.names or ())
+        return _pointer("TArrayD", self._array(part["square"])) if there else bytes(_INT)
+
     def _new(self, part: NDArray[Any]) -> bytes:
         """Return the pointer to a new chunk; it names its classes, and so refers to nothing."""
-        squares = _pointer("TArrayD", self._array(part["square"])) if self.errors else bytes(_INT)
         width = struct.pack(">i", part["at"].dtype.itemsize)
         contents = _pointer(self.array_class, self._array(part["content"]))
-        body = tobject() + width + self._coordinates(part) + contents + squares
+        body = tobject() + width + self._coordinates(part) + contents + self._squares(part)
         return _pointer("THnSparseArrayChunk", versioned(_CHUNK_VERSION, body))
 
 

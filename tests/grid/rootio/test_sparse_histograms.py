@@ -45,6 +45,13 @@ for number, times in enumerate([5, 0, 8, 150]):
     items.Write("list", 1)
     items.Clear("nodelete")
     file.Close()
+for name, times, squares in (("plain", 40, False), ("squares", 30, True), ("none", 0, False), ("more", 9, True)):
+    file = ROOT.TFile(f"{sys.argv[1]}/{name}.root", "RECREATE", "", 0)
+    for kind in (ROOT.THnSparseF, ROOT.THnF):
+        one = kind(kind.__name__[:9], "", *axes, *([8] if kind is ROOT.THnSparseF else []))
+        if squares: one.Sumw2()
+        fill(one, times).Write()
+    file.Close()
 file = ROOT.TFile(sys.argv[1] + "/other.root", "RECREATE", "", 0)
 ROOT.THnSparseC("sparseC", "", 3, axes[1], axes[2], array("d", [1, 2, 2]), 8).Write()
 file.Close()
@@ -107,6 +114,38 @@ def test_a_merge_of_merges_is_the_merge(made: Path, tmp_path: Path) -> None:
     merge([one, two], tmp_path / "two.root")
     merge([tmp_path / "two.root", three], tmp_path / "again.root")
     assert dump(tmp_path / "again.root") == dump(tmp_path / "at_once.root")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("plain", "squares"), ("squares", "plain"), ("none", "squares"), ("more", "none"), ("plain", "none", "squares", "more")],
+)
+def test_squares_that_only_some_have_are_those_of_weights_1_in_the_others(
+    made: Path, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    inputs = [made / f"{name}.root" for name in order]
+    merge(inputs, tmp_path / "ours.root")
+    hadd("-f", tmp_path / "theirs.root", *inputs)
+    mine, theirs = dump(tmp_path / "ours.root"), dump(tmp_path / "theirs.root")
+    each = [dump(path) for path in inputs]
+    for name, (kind, entries, bins, sums) in mine.items():
+        squares: dict[str, float] = {}
+        for one in each:
+            for at, (content, square) in one[name][2].items():
+                known = one[name][3][1] >= 0
+                squares[at] = squares.get(at, 0) + (square if known else content)
+        assert {at: square for at, (_, square) in bins.items()} == pytest.approx(squares)
+        assert [kind, entries] == theirs[name][:2]
+        assert {at: content for at, (content, _) in bins.items()} == {
+            at: content for at, (content, _) in theirs[name][2].items()
+        }
+        # ROOT forgets the squares of a dense histogram that comes first and has none
+        if name.startswith("THnSparse") or order[0] != "plain":
+            assert bins == theirs[name][2]
+        # who has no squares has no sums: then there are none of all
+        assert sums[0] == (0 if "plain" in order else pytest.approx(sum(one[name][3][0] for one in each)))
+    merge([tmp_path / "ours.root", made / "more.root"], tmp_path / "again.root")
+    assert dump(tmp_path / "again.root").keys() == mine.keys()
 
 
 def test_other_axes_are_refused_and_named(made: Path, tmp_path: Path) -> None:
