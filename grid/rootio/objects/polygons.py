@@ -1,4 +1,4 @@
-"""Histograms and profiles whose bins are polygons (``TH2Poly``, ``TProfile2Poly``), added where the polygons are the same.
+"""Histograms and profiles of polygons (``TH2Poly``, ``TProfile2Poly``) are added where the polygons are the same.
 
 Each bin is an object with a number; nine more hold what lies outside of all, as ROOT's ``kNOverflow`` has it.
 """
@@ -63,7 +63,9 @@ def polygons(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
     else:
         _profile(stored, node, path, anatomy, bins)
     for name in AXES:
-        anatomy.same.update({f"{path}{name}.{key}": value for key, value in axis(stored, node.inner[name]).items()})
+        anatomy.same.update(
+            {f"{path}{name}.{key}": value for key, value in axis(stored, node.inner[name]).items()}
+        )
     for turn, one in enumerate(bins, start=1):
         anatomy.same[f"{path}polygon {turn}"] = _polygon(stored, one)
     anatomy.alone = anatomy.alone or why_alone(stored, node, plain)
@@ -109,13 +111,12 @@ def _profile(stored: Stored, node: Node, path: str, anatomy: Anatomy, bins: Sequ
     outside = [node.inner.get(f"fOverflowBins[{turn}]") for turn in range(_OUTSIDE)]
     spans: list[tuple[int, int]] = []
     for one in (*outside, *bins):
-        content = one and one.place("fContent")
-        places = [one and one.place(name) for name in _SUMS]
-        if content is None or places[0] is None:
+        content, sums = (None, None) if one is None else (one.place("fContent"), one.place(_SUMS[0]))
+        if one is None or content is None or sums is None:
             raise _unknown(stored, node)
-        if places != [places[0] + _DOUBLE * turn for turn in range(len(_SUMS))]:
+        if [one.place(name) for name in _SUMS] != [sums + _DOUBLE * turn for turn in range(len(_SUMS))]:
             raise _unknown(stored, node)
-        spans += [(content, content + _DOUBLE), (places[0], places[0] + _DOUBLE * len(_SUMS))]
+        spans += [(content, content + _DOUBLE), (sums, sums + _DOUBLE * len(_SUMS))]
     anatomy.parts[path + "bins"] = _Scattered(_doubles(stored, spans), spans, _together)
     mode = numbers(node).get("fErrorMode")
     anatomy.same[path + "fErrorMode"] = None if mode is None else number(stored, mode)[0]
@@ -181,4 +182,6 @@ class _Scattered:
         """Return the bytes of each span."""
         ends = np.cumsum([end - begin for begin, end in self.spans]) // _DOUBLE
         parts = np.split(values, ends[:-1])
-        return {span: struct.pack(f">{len(part)}d", *part) for span, part in zip(self.spans, parts, strict=True)}
+        return {
+            span: struct.pack(f">{len(part)}d", *part) for span, part in zip(self.spans, parts, strict=True)
+        }

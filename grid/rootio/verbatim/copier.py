@@ -256,7 +256,9 @@ class Copier:
         if not same(part.said.index, merged.index):
             raise ClosureError("its tree does not have the index of the inputs' trees", where=path)
         if part.said.table != merged.table:
-            raise ClosureError("its tree does not have the table of references of the inputs' trees", where=path)
+            raise ClosureError(
+                "its tree does not have the table of references of the inputs' trees", where=path
+            )
         lie = in_order(np.stack([found.branches, found.nbytes, found.firsts, found.seeks]))
         wanted = merged.lie()
         if lie.shape != wanted.shape or (lie != wanted).any():

@@ -105,7 +105,9 @@ class TableSlots:
             found = tuple(branch_at(word) if word else _NOBODY for word in words)
             return RefTable(found, tuple(_texts(processes)))
         except (struct.error, ValueError, IndexError) as error:
-            raise CorruptFile(f"the table of references of the tree is unsound: {error}", where=where) from error
+            raise CorruptFile(
+                f"the table of references of the tree is unsound: {error}", where=where
+            ) from error
 
     def encode(self, table: RefTable, data: bytes) -> dict[Slot, bytes]:
         """Return other bytes for both slots of a tree; references to branches are left to :meth:`refer`."""

@@ -358,4 +358,3 @@ class Template:
         if count and not count & BYTE_COUNT:
             raise Differs
         return 4 + int(count & ~BYTE_COUNT)
-

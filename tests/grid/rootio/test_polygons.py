@@ -121,7 +121,7 @@ def test_one_alone_is_as_it_was(made: Path, tmp_path: Path) -> None:
 
 def test_other_polygons_are_refused_and_named(made: Path, tmp_path: Path) -> None:
     inputs = [made / "in0.root", made / "in4.root"]
-    with pytest.raises(SchemaMismatch, match="this TH2Poly differs .* polygon 2 is"):
+    with pytest.raises(SchemaMismatch, match=r"this TH2Poly differs .* polygon 2 is"):
         merge(inputs, tmp_path / "out.root")
     report = merge(inputs, tmp_path / "out.root", MergeOptions(on_refused="drop"))
     assert {path for path, _, _ in report.dropped_branches} == {"poly", "profile", "list"}

@@ -1,4 +1,4 @@
-"""References between objects of a tree (TRef) lead where they led: the table that ROOT loads branches by goes with it."""
+"""References between objects of a tree (TRef) lead where they led: the table that ROOT loads branches by is carried."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_each_stream_has_the_references_of_its_events(made: Path, tmp_path: Path
 def test_a_table_that_means_something_else_is_refused(made: Path, tmp_path: Path, other: str) -> None:
     inputs = [made / "one.root", made / f"{other}.root"]
     for order in (inputs, inputs[::-1]):
-        with pytest.raises(UnsupportedContent, match="BranchRef|links"):
+        with pytest.raises(UnsupportedContent, match=r"BranchRef|links"):
             merge(order, tmp_path / "out.root")
     report = merge(inputs, tmp_path / "out.root", MergeOptions(on_refused="drop"))
     assert {"<BranchRef>", "links"} <= {name for _, name, _ in report.dropped_branches}
@@ -230,7 +230,11 @@ def test_a_damaged_basket_of_the_table_is_found(made: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("what", "instead", "words"),
     [
-        (b"\x00\x00\x00\x03\x00\x00\x00\x00", b"\x00\x00\x00\x04\x00\x00\x00\x00", "does not end where|length of 4"),
+        (
+            b"\x00\x00\x00\x03\x00\x00\x00\x00",
+            b"\x00\x00\x00\x04\x00\x00\x00\x00",
+            "does not end where|length of 4",
+        ),
         (b"\x00\x00\x00\x03\x00\x00\x00\x00", b"\xff\xff\xff\xff\x00\x00\x00\x00", "items|branches"),
     ],
 )

@@ -118,7 +118,13 @@ def test_a_merge_of_merges_is_the_merge(made: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "order",
-    [("plain", "squares"), ("squares", "plain"), ("none", "squares"), ("more", "none"), ("plain", "none", "squares", "more")],
+    [
+        ("plain", "squares"),
+        ("squares", "plain"),
+        ("none", "squares"),
+        ("more", "none"),
+        ("plain", "none", "squares", "more"),
+    ],
 )
 def test_squares_that_only_some_have_are_those_of_weights_1_in_the_others(
     made: Path, tmp_path: Path, order: tuple[str, ...]
