@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from grid.rootio.merging import CantCopy, MergeInput, MergeOptions, MergeReport, check_options
 from grid.rootio.verbatim.inputs import Input
-from sitecfg.errors import UsageError
+from sitecfg.errors import UnsupportedContent, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,15 +74,22 @@ def merge(
         from grid.rootio.objectmerge import merge_objects
 
         return merge_objects(paths, known, out, options, record or {})
+    hindrance = ""
     if options.compression is None and options.format is None:
         for way in _copying(trees=trees, ntuples=ntuples):
             try:
                 return way(paths, known, out, options, progress).run(record or {})
-            except CantCopy:
-                continue  # then it is unpacked; if that can't be done either, it says why
+            except CantCopy as error:
+                # then it is unpacked; if that can't be done either, both reasons are told
+                hindrance = hindrance or getattr(error.__cause__, "what", "")
     from grid.rootio.valuemerge import ValueMerge
 
-    return ValueMerge(paths, known, out, options, progress, copying=False).run(record or {})
+    try:
+        return ValueMerge(paths, known, out, options, progress, copying=False).run(record or {})
+    except UnsupportedContent as error:
+        if hindrance:
+            error.what += f"; and it can't be copied as it is: {hindrance}"
+        raise
 
 
 def _copying(*, trees: bool, ntuples: bool) -> Iterator[Callable[..., _Way]]:

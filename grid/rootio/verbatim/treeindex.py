@@ -21,6 +21,8 @@ __all__ = ["TreeIndex", "alike", "joined", "read_index", "same"]
 
 _CLASS: Final = b"TTreeIndex\0"
 _VERSION: Final = 2
+#: Before, one word held both values, the minor one in its lower bits.
+_JOINED, _MINOR_BITS = 1, 31
 #: The count of an object's bytes, and its version.
 _HEAD: Final = 6
 
@@ -72,22 +74,27 @@ def read_index(data: bytes, entries: int, where: str) -> TreeIndex | None:
     if not any(data[:4]):
         return None
     at = 8 + len(_CLASS)
-    if data[4:at] != NEW_CLASS + _CLASS or data[at + 4 : at + _HEAD] != struct.pack(">h", _VERSION):
+    version = int.from_bytes(data[at + 4 : at + _HEAD], "big")
+    if data[4:at] != NEW_CLASS + _CLASS or version not in {_JOINED, _VERSION}:
         raise UnsupportedContent("an index of a tree that is no TTreeIndex can't be carried", where=where)
     try:
-        return _read(data, at + _HEAD, entries)
+        return _read(data, at + _HEAD, entries, joined=version == _JOINED)
     except (struct.error, ValueError, IndexError) as error:
         raise CorruptFile(f"the index of the tree is unsound: {error}", where=where) from error
 
 
-def _read(data: bytes, base: int, entries: int) -> TreeIndex:
+def _read(data: bytes, base: int, entries: int, *, joined: bool) -> TreeIndex:
     names_at = base + 4 + (struct.unpack_from(">I", data, base)[0] & ~BYTE_COUNT)
     major, minor_at = parse_text(data, names_at)
     minor, count_at = parse_text(data, minor_at)
     (count,) = struct.unpack_from(">q", data, count_at)
-    if count < 0 or count_at + 8 + 24 * count != len(data):
+    rows = 2 if joined else 3
+    if count < 0 or count_at + 8 + 8 * rows * count != len(data):
         raise ValueError(f"it has not the length of {count} entries")
-    values = np.frombuffer(data, ">i8", 3 * count, count_at + 8).reshape(3, count).astype(np.int64)
+    values = np.frombuffer(data, ">i8", rows * count, count_at + 8).reshape(rows, count).astype(np.int64)
+    if joined:
+        both, places = values
+        values = np.stack([both >> _MINOR_BITS, both & ((1 << _MINOR_BITS) - 1), places])
     if ((values[2] < 0) | (values[2] >= entries)).any():
         raise ValueError(f"it names an entry that is none of the {entries}")
     return TreeIndex((major, minor), data[base:names_at], values)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from grid.rootio.format.walk import Walk
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.split import SplitRecipe, split
+from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verify import verify
 from grid.trigger import TriggerTable
 from sitecfg.errors import CorruptFile, SchemaMismatch, UnsupportedContent
@@ -16,6 +18,8 @@ from tests.grid.rootio.judge import dumped, hadd, needs_root, root
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from grid.rootio.structure import Entry
 
 pytestmark = [pytest.mark.judge, needs_root]
 
@@ -189,7 +193,7 @@ def test_a_table_that_means_something_else_is_refused(made: Path, tmp_path: Path
         with pytest.raises(UnsupportedContent, match=r"BranchRef|links"):
             merge(order, tmp_path / "out.root")
     report = merge(inputs, tmp_path / "out.root", MergeOptions(on_refused="drop"))
-    assert {"<BranchRef>", "links"} <= {name for _, name, _ in report.dropped_branches}
+    assert {"<BranchRef>", "links", "hits.fBits"} <= {name for _, name, _ in report.dropped_branches}
 
 
 @pytest.mark.parametrize("table", [True, False])
@@ -227,24 +231,55 @@ def test_a_damaged_basket_of_the_table_is_found(made: Path, tmp_path: Path) -> N
             do(tmp_path / "bad.root")
 
 
-@pytest.mark.parametrize(
-    ("what", "instead", "words"),
-    [
-        (
-            b"\x00\x00\x00\x03\x00\x00\x00\x00",
-            b"\x00\x00\x00\x04\x00\x00\x00\x00",
-            "does not end where|length of 4",
-        ),
-        (b"\x00\x00\x00\x03\x00\x00\x00\x00", b"\xff\xff\xff\xff\x00\x00\x00\x00", "items|branches"),
-    ],
-)
-def test_a_table_that_contradicts_itself_is_corrupt(
-    made: Path, tmp_path: Path, what: bytes, instead: bytes, words: str
-) -> None:
+def the_lists(data: bytes, path: Path) -> tuple[int, int]:
+    """Return where an unpacked file lists branches, behind their number, and the name of a process."""
+    table = data.index(b"TRefTable\0")
+    (guid,) = {entry.key.title for name, entry in processes(path).items()}
+    return data.index(b"\0\0\0\3\0\0\0\0", table) + 8, data.index(guid, table)
+
+
+def processes(path: Path) -> dict[str, Entry]:
+    with Input(path) as found:
+        return {name: entry for name, entry in found.objects.items() if entry.class_name == "TProcessID"}
+
+
+@pytest.mark.parametrize("which", ["branches", "processes"])
+def test_numbers_that_mean_something_else_are_refused(made: Path, tmp_path: Path, which: str) -> None:
     data = bytearray((made / "unpacked.root").read_bytes())
-    at = data.index(what, data.index(b"TRefTable\0"))
-    data[at : at + len(what)] = instead
+    branches, process = the_lists(data, made / "unpacked.root")
+    if which == "branches":
+        data[branches : branches + 8] = data[branches + 4 : branches + 8] + data[branches : branches + 4]
+    else:
+        data[process] ^= 1
+    (tmp_path / "odd.root").write_bytes(data)
+    merge([tmp_path / "odd.root"], tmp_path / "alone.root")
+    for order in ([made / "one.root", tmp_path / "odd.root"], [tmp_path / "odd.root", made / "one.root"]):
+        with pytest.raises(UnsupportedContent, match="its table of references numbers branches or processes"):
+            merge(order, tmp_path / "out.root")
+
+
+@pytest.mark.parametrize("count", [-1, 2, 4, 1 << 30])
+def test_a_table_that_contradicts_itself_is_corrupt(made: Path, tmp_path: Path, count: int) -> None:
+    data = bytearray((made / "unpacked.root").read_bytes())
+    branches, process = the_lists(data, made / "unpacked.root")
+    for at in (branches - 8, process - 5):
+        bad = bytearray(data)
+        struct.pack_into(">i", bad, at, count)
+        (tmp_path / "bad.root").write_bytes(bad)
+        for inputs in ([made / "one.root", tmp_path / "bad.root"], [tmp_path / "bad.root"]):
+            with pytest.raises(CorruptFile, match="Events"):
+                merge(inputs, tmp_path / "out.root")
+
+
+def test_a_table_that_names_no_branch_is_corrupt(made: Path, tmp_path: Path) -> None:
+    data = bytearray((made / "unpacked.root").read_bytes())
+    branches, _ = the_lists(data, made / "unpacked.root")
+    with Input(made / "unpacked.root") as found:
+        entry = found.trees["Events"]
+        walk = Walk(found.unpacked(entry), entry.key.length, "TTree", found.streamers.classes, "")
+    leaf = next(at for at, node in walk.nodes.items() if node.class_name.startswith("TLeaf"))
+    struct.pack_into(">I", data, branches, leaf + walk.shift)
     (tmp_path / "bad.root").write_bytes(data)
     for inputs in ([made / "one.root", tmp_path / "bad.root"], [tmp_path / "bad.root"]):
-        with pytest.raises(CorruptFile, match=words):
+        with pytest.raises(CorruptFile, match="it names what is no branch of the tree"):
             merge(inputs, tmp_path / "out.root")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from grid.rootio.format.objects import BYTE_COUNT, NEW_CLASS, named, text, versioned
 from grid.rootio.merge import MergeOptions, merge
 from grid.rootio.split import SplitRecipe, split
+from grid.rootio.verbatim.treeindex import read_index
 from grid.rootio.verify import verify
 from grid.trigger import TriggerTable
 from sitecfg.errors import CorruptFile, UnsupportedContent
@@ -118,3 +122,46 @@ def test_an_index_that_contradicts_its_tree_is_corrupt(made: Path, tmp_path: Pat
     (tmp_path / "bad.root").write_bytes(data)
     with pytest.raises(CorruptFile, match="names an entry that is none of the 20"):
         merge([made / "one.root", tmp_path / "bad.root"], tmp_path / "out.root")
+
+
+#: What ROOT reads from the bytes of an index: major values, minor values and entries.
+READ = """
+import ROOT, json, sys
+ROOT.gInterpreter.Declare('''
+#include "TBufferFile.h"
+#include "TTreeIndex.h"
+std::vector<Long64_t> read(std::vector<int> bytes) {
+  std::vector<char> data(bytes.begin(), bytes.end());
+  TBufferFile buffer(TBuffer::kRead, data.size(), data.data(), false);
+  TTreeIndex index;
+  index.Streamer(buffer);
+  std::vector<Long64_t> found;
+  for (auto values : {index.GetIndexValues(), index.GetIndexValuesMinor(), index.GetIndex()})
+    found.insert(found.end(), values, values + index.GetN());
+  return found;
+}
+''')
+data = ROOT.std.vector["int"](list(bytes.fromhex(sys.argv[1])))
+print("DUMP" + json.dumps([int(value) for value in ROOT.read(data)]))
+"""
+
+#: Where the object begins behind a pointer to it.
+OBJECT = 4 + 4 + len(b"TTreeIndex\0")
+
+
+def test_an_index_of_old_holds_both_values_in_one_word() -> None:
+    values = np.array([[1, 1, 70000, 1 << 30], [5, (1 << 31) - 1, 0, 7], [2, 0, 3, 1]])
+    words = [*(values[0] << 31 | values[1]).tolist(), *values[2].tolist()]
+    body = versioned(1, named("run", "event")) + text("run") + text("event") + struct.pack(">9q", 4, *words)
+    pointed = NEW_CLASS + b"TTreeIndex\0" + versioned(1, body)
+    old = struct.pack(">I", len(pointed) | BYTE_COUNT) + pointed
+    index = read_index(old, 4, "")
+    assert index is not None
+    assert index.values.tolist() == values.tolist()
+    for data in (old, index.encode()):
+        assert dumped(READ, data[OBJECT:].hex()) == values.reshape(-1).tolist()
+    for wrong in (old[:-8], old + bytes(8)):
+        with pytest.raises(CorruptFile, match="it has not the length of 4 entries"):
+            read_index(wrong, 4, "")
+    with pytest.raises(UnsupportedContent, match="no TTreeIndex"):
+        read_index(old.replace(versioned(1, body), versioned(3, body)), 4, "")
