@@ -57,7 +57,12 @@ def polygons(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
         if name == "fEntries" or name.startswith("fTsum"):
             values = number(stored, place)
             anatomy.parts[path + name] = Part(place[0], place[0] + values.itemsize, values, "", added)
-    bins = _bins(stored, node, int(number(stored, plain["fNcells"])[0]) - _OUTSIDE)
+    bins = _bins(stored, node)
+    if len(bins) != int(number(stored, plain["fNcells"])[0]) - _OUTSIDE:
+        # the first versions of the class did not count their bins
+        anatomy.same[path + "content"] = stored.plain[node.begin : node.end]
+        anatomy.alone = anatomy.alone or f"its fNcells does not count its {len(bins)} bins"
+        return
     if node.class_name == "TH2Poly":
         _contents(stored, node, path, anatomy, bins)
     else:
@@ -66,30 +71,42 @@ def polygons(stored: Stored, node: Node, path: str, anatomy: Anatomy) -> None:
         anatomy.same.update(
             {f"{path}{name}.{key}": value for key, value in axis(stored, node.inner[name]).items()}
         )
+    graphs = _graphs(stored)
     for turn, one in enumerate(bins, start=1):
-        anatomy.same[f"{path}polygon {turn}"] = _polygon(stored, one)
+        anatomy.same[f"{path}polygon {turn}"] = _polygon(stored, one, graphs.get(id(one), []))
     anatomy.alone = anatomy.alone or why_alone(stored, node, plain)
 
 
-def _bins(stored: Stored, node: Node, count: int) -> list[Node]:
+def _bins(stored: Stored, node: Node) -> list[Node]:
     """Return the bins in the order of their numbers, which are those from 1 on."""
     assert stored.walk is not None
     kind = _BINS[node.class_name]
-    found = {
-        int(number(stored, numbers(one)["fNumber"])[0]): one
-        for one in stored.walk.nodes.values()
-        if one.class_name == kind and _within(one, node) and "fNumber" in numbers(one)
-    }
-    if sorted(found) != list(range(1, count + 1)):
-        raise CorruptFile(f"its polygons are not the {count} that it says", where=stored.where)
-    return [found[turn] for turn in range(1, count + 1)]
+    found = [one for one in stored.walk.nodes.values() if one.class_name == kind and _above(one, node)]
+    told = {int(number(stored, place)[0]): one for one in found if (place := numbers(one).get("fNumber"))}
+    if sorted(told) != list(range(1, len(found) + 1)):
+        raise CorruptFile(f"its {len(found)} polygons are not numbered from 1 on", where=stored.where)
+    return [told[turn] for turn in range(1, len(found) + 1)]
 
 
-def _within(one: Node, node: Node) -> bool:
+def _above(one: Node, node: Node) -> bool:
+    """Whether an object is part of another."""
     above: Node | None = one
     while above is not None and above is not node:
         above = above.parent
     return above is node
+
+
+def _graphs(stored: Stored) -> dict[int, list[Node]]:
+    """Return the graphs of each bin, by its id."""
+    assert stored.walk is not None
+    found: dict[int, list[Node]] = {}
+    for one in stored.walk.nodes.values():
+        if {"fX", "fY"} <= one.marks.keys() and "fNpoints" in numbers(one):
+            above = one.parent
+            while above is not None and above.class_name not in _BINS.values():
+                above = above.parent
+            found.setdefault(id(above), []).append(one)
+    return found
 
 
 def _contents(stored: Stored, node: Node, path: str, anatomy: Anatomy, bins: Sequence[Node]) -> None:
@@ -137,17 +154,12 @@ def _together(name: str, mine: Values, other: Values) -> NDArray[Any]:
     return total.reshape(-1)
 
 
-def _polygon(stored: Stored, node: Node) -> Any:
+def _polygon(stored: Stored, node: Node, graphs: Sequence[Node]) -> Any:
     """Return what tells a bin's polygon from others: its points, or all that is said of it."""
     assert stored.walk is not None
     poly = stored.walk.nodes.get(node.marks.get("fPoly", (-2, 0))[0])
     if poly is None:
         raise _unknown(stored, node)
-    graphs = [
-        one
-        for one in stored.walk.nodes.values()
-        if {"fX", "fY"} <= one.marks.keys() and "fNpoints" in numbers(one) and _within(one, poly)
-    ]
     if poly.class_name not in {"TGraph", "TMultiGraph"} or not graphs:
         return poly.class_name, stored.plain[poly.begin : poly.end]
     return tuple(_points(stored, one) for one in graphs)

@@ -109,19 +109,16 @@ class Literal:
         found: list[int] = (self.moved(self._branches, filled) + key_length + MAP_OFFSET).tolist()
         return found
 
-    def branch_at(self, at: int, begins: Sequence[int], ends: Sequence[int]) -> int:
-        """Return the number of the branch that begins at `at` in a tree whose slots stand there.
-
-        Raises
-        ------
-        ValueError
-            If none does.
-        """
-        place = _to_literal(np.array([at], np.int64), np.array(ends), np.subtract(ends, begins))
-        found = np.flatnonzero(_to_literal(self._branches, self._ends, self._lengths) == place)
-        if len(found) != 1:
-            raise ValueError("it names what is no branch of the tree")
-        return int(found[0])
+    def branches_at(
+        self, at: NDArray[np.int64], begins: Sequence[int], ends: Sequence[int]
+    ) -> NDArray[np.int64]:
+        """Return the numbers of the branches that begin at `at` in a tree whose slots stand there; -1: none does."""
+        places = _to_literal(at, np.array(ends), np.subtract(ends, begins))
+        known = _to_literal(self._branches, self._ends, self._lengths)
+        order = np.argsort(known)
+        near = order[np.minimum(np.searchsorted(known, places, sorter=order), len(known) - 1)]
+        answer: NDArray[np.int64] = np.where(known[near] == places, near, -1)
+        return answer
 
     def _outside(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the words (first column: where) that stand in no slot."""

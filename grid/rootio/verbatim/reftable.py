@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from grid.rootio.format.keys import parse_text
 from grid.rootio.format.nodes import after_tobject
 from grid.rootio.format.objects import BYTE_COUNT, text
@@ -17,6 +19,8 @@ from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from grid.rootio.format.nodes import Node
     from grid.rootio.format.walk import Walk
@@ -92,8 +96,14 @@ class TableSlots:
     parents: Slot
     processes: Slot
 
-    def read(self, parents: bytes, processes: bytes, branch_at: Callable[[int], int], where: str) -> RefTable:
-        """Read the table from the bytes of both slots; `branch_at` tells a branch by what a reference to it says.
+    def read(
+        self,
+        parents: bytes,
+        processes: bytes,
+        branches_at: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+        where: str,
+    ) -> RefTable:
+        """Read the table from the bytes of both slots; `branches_at` tells branches by what references to them say.
 
         Raises
         ------
@@ -102,8 +112,10 @@ class TableSlots:
         """
         try:
             words = _listed(parents)
-            found = tuple(branch_at(word) if word else _NOBODY for word in words)
-            return RefTable(found, tuple(_texts(processes)))
+            found = np.where(words == 0, _NOBODY, branches_at(words))
+            if (found[words != 0] < 0).any():
+                raise ValueError("it names what is no branch of the tree")
+            return RefTable(tuple(found.tolist()), tuple(_texts(processes)))
         except (struct.error, ValueError, IndexError) as error:
             raise CorruptFile(
                 f"the table of references of the tree is unsound: {error}", where=where
@@ -135,13 +147,13 @@ def _count_at(data: bytes | bytearray) -> int:
     return parse_text(bytes(data), after_tobject(bytes(data), _HEAD))[1]
 
 
-def _listed(data: bytes) -> Sequence[int]:
+def _listed(data: bytes) -> NDArray[np.int64]:
     """Return the references of a TObjArray."""
     at = _count_at(data)
     count, lowest = struct.unpack_from(">ii", data, at)
     if lowest or count < 0 or at + (2 + count) * _WORD != len(data):
         raise ValueError(f"it has not the length of {count} branches")
-    return struct.unpack_from(f">{count}I", data, at + 2 * _WORD)
+    return np.frombuffer(data, ">u4", count, at + 2 * _WORD).astype(np.int64)
 
 
 def _texts(data: bytes) -> Sequence[bytes]:

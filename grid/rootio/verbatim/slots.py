@@ -174,10 +174,10 @@ class TreeView:
         if slots is None:
             return None
 
-        def branch_at(word: int) -> int:
-            return self.template.literal.branch_at(word - self._shift, self._begins, self._ends)
+        def branches_at(words: NDArray[np.int64]) -> NDArray[np.int64]:
+            return self.template.literal.branches_at(words - self._shift, self._begins, self._ends)
 
-        return slots.read(self.content(slots.parents), self.content(slots.processes), branch_at, where)
+        return slots.read(self.content(slots.parents), self.content(slots.processes), branches_at, where)
 
     def content(self, slot: Slot) -> bytes:
         """Return the bytes of a slot."""

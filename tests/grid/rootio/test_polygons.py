@@ -143,5 +143,16 @@ def test_polygons_that_are_miscounted_are_corrupt(made: Path, tmp_path: Path) ->
     assert data[at : at + 4] == struct.pack(">i", 1)
     struct.pack_into(">i", data, at, 7)
     (tmp_path / "bad.root").write_bytes(data)
-    with pytest.raises(CorruptFile, match="its polygons are not the 5 that it says"):
+    with pytest.raises(CorruptFile, match="its 5 polygons are not numbered from 1 on"):
         merge([tmp_path / "bad.root", made / "in0.root"], tmp_path / "out.root")
+
+
+def test_bins_that_nobody_counted_are_kept_but_not_added(made: Path, tmp_path: Path) -> None:
+    data = bytearray((made / "in0.root").read_bytes())
+    # TH1's fNcells, before its axes
+    at = data.index(struct.pack(">i", 14), data.index(b"\x04poly\x00"))
+    struct.pack_into(">i", data, at, 625)
+    (tmp_path / "old.root").write_bytes(data)
+    merge([tmp_path / "old.root"], tmp_path / "alone.root")
+    with pytest.raises(UnsupportedContent, match="fNcells does not count its 5 bins"):
+        merge([made / "in0.root", tmp_path / "old.root"], tmp_path / "out.root")

@@ -231,16 +231,16 @@ def test_a_damaged_basket_of_the_table_is_found(made: Path, tmp_path: Path) -> N
             do(tmp_path / "bad.root")
 
 
-def the_lists(data: bytes, path: Path) -> tuple[int, int]:
+def the_lists(data: bytearray, path: Path) -> tuple[int, int]:
     """Return where an unpacked file lists branches, behind their number, and the name of a process."""
     table = data.index(b"TRefTable\0")
-    (guid,) = {entry.key.title for name, entry in processes(path).items()}
+    (guid,) = {entry.key.title for entry in processes(path)}
     return data.index(b"\0\0\0\3\0\0\0\0", table) + 8, data.index(guid, table)
 
 
-def processes(path: Path) -> dict[str, Entry]:
+def processes(path: Path) -> list[Entry]:
     with Input(path) as found:
-        return {name: entry for name, entry in found.objects.items() if entry.class_name == "TProcessID"}
+        return [entry for entry in found.objects.values() if entry.class_name == "TProcessID"]
 
 
 @pytest.mark.parametrize("which", ["branches", "processes"])
@@ -281,5 +281,5 @@ def test_a_table_that_names_no_branch_is_corrupt(made: Path, tmp_path: Path) -> 
     struct.pack_into(">I", data, branches, leaf + walk.shift)
     (tmp_path / "bad.root").write_bytes(data)
     for inputs in ([made / "one.root", tmp_path / "bad.root"], [tmp_path / "bad.root"]):
-        with pytest.raises(CorruptFile, match="it names what is no branch of the tree"):
+        with pytest.raises(CorruptFile, match="names what is no branch of the tree"):
             merge(inputs, tmp_path / "out.root")
