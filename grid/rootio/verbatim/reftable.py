@@ -31,8 +31,6 @@ __all__ = ["RefTable", "TableSlots", "find_lists", "joined"]
 #: The count of an object's bytes, and its version.
 _HEAD: Final = 6
 _WORD: Final = 4
-#: A list of branches says within so many bytes how many it has.
-_LONGEST: Final = 300
 #: A parent that is no branch of the tree any more.
 _NOBODY: Final = -1
 
@@ -113,13 +111,14 @@ class TableSlots:
         try:
             words = _listed(parents)
             found = np.where(words == 0, _NOBODY, branches_at(words))
-            if (found[words != 0] < 0).any():
-                raise ValueError("it names what is no branch of the tree")
-            return RefTable(tuple(found.tolist()), tuple(_texts(processes)))
+            told = tuple(_texts(processes))
         except (struct.error, ValueError, IndexError) as error:
             raise CorruptFile(
                 f"the table of references of the tree is unsound: {error}", where=where
             ) from error
+        if (found[words != 0] < 0).any():
+            raise CorruptFile("its table of references names what is no branch of the tree", where=where)
+        return RefTable(tuple(found.tolist()), told)
 
     def encode(self, table: RefTable, data: bytes) -> dict[Slot, bytes]:
         """Return other bytes for both slots of a tree; references to branches are left to :meth:`refer`."""
@@ -131,20 +130,19 @@ class TableSlots:
             self.processes: _counted(processes[_WORD:_HEAD] + told),
         }
 
-    def refer(self, out: bytearray, begin: int, table: RefTable, branches: Sequence[int]) -> None:
-        """Write the references to branches into the slot of these that begins there."""
+    def refer(self, out: bytearray, end: int, table: RefTable, branches: Sequence[int]) -> None:
+        """Write the references to branches into the slot of these, which ends there."""
         words = [branches[number] if number >= 0 else 0 for number in table.parents]
-        at = begin + _count_at(out[begin : begin + _LONGEST]) + 2 * _WORD
-        struct.pack_into(f">{len(words)}I", out, at, *words)
+        struct.pack_into(f">{len(words)}I", out, end - _WORD * len(words), *words)
 
 
 def _counted(body: bytes) -> bytes:
     return struct.pack(">I", len(body) | BYTE_COUNT) + body
 
 
-def _count_at(data: bytes | bytearray) -> int:
+def _count_at(data: bytes) -> int:
     """Return where a TObjArray says how many items it has."""
-    return parse_text(bytes(data), after_tobject(bytes(data), _HEAD))[1]
+    return parse_text(data, after_tobject(data, _HEAD))[1]
 
 
 def _listed(data: bytes) -> NDArray[np.int64]:

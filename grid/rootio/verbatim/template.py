@@ -229,8 +229,8 @@ class Template:
         out = bytearray(b"".join([*parts, self._data[at:]]))
         self.literal.patch(out, filled, key_length)
         if self.table is not None and table is not None:
-            (begin,) = self.literal.moved(np.array([self.table.parents.begin]), filled).tolist()
-            self.table.refer(out, begin, table, self.literal.branches(filled, key_length))
+            (end,) = self.literal.moved(np.array([self.table.parents.end]), filled).tolist()
+            self.table.refer(out, end, table, self.literal.branches(filled, key_length))
         return bytes(out)
 
     # What is where.
