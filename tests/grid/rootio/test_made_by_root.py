@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +18,7 @@ from grid.rootio.merging import MergeOptions
 from grid.rootio.split import SplitRecipe, split
 from grid.trigger import TriggerTable
 from tests.grid.rootio.judge import needs_root
+from tests.grid.rootio.told import Told
 from tests.grid.rootio.tree_maker import OBJECTS, PLAIN
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.judge, needs_root]
 
-MAKER = Path(__file__).with_name("tree_maker.py")
 #: Kinds of branches that uproot has to read (it misreads empty "letters"), and how it fails on others.
 READABLE = {*PLAIN, "string", "ints", "floats", "shorts"}
 UNREADABLE = (
@@ -40,24 +37,9 @@ UNREADABLE = (
 STREAMS = {"a": ("HLT_A",), "b": ("HLT_B",)}
 
 
-class Maker:
-    """ROOT in a process of its own, which does one thing after the other."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-W", "ignore", str(MAKER)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __call__(self, call: str, *given: Any) -> Any:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps({"call": call, "given": given}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-
 @pytest.fixture(scope="module")
-def maker() -> Iterator[Maker]:
-    made = Maker()
+def maker() -> Iterator[Told]:
+    made = Told("tests.grid.rootio.tree_maker")
     with made.process:  # which closes what it reads, and waits
         yield made
     assert made.process.returncode == 0
@@ -114,7 +96,7 @@ def same_to_uproot(out: Path, parts: Sequence[Path], kinds: Sequence[str]) -> No
 )
 @given(chosen=files(), depth=st.sampled_from(("copied", "sealed", "proven")), cut=st.integers(0, 4))
 def test_any_tree_of_root_is_merged_and_split(
-    maker: Maker, chosen: tuple[list[str], list[Way]], depth: str, cut: int
+    maker: Told, chosen: tuple[list[str], list[Way]], depth: str, cut: int
 ) -> None:
     kinds, ways = chosen
     with tempfile.TemporaryDirectory() as made:
@@ -151,7 +133,7 @@ def test_any_tree_of_root_is_merged_and_split(
 @pytest.mark.parametrize("depth", ["sealed", "proven"])
 @pytest.mark.parametrize("embedded", [False, True])
 def test_offsets_that_are_told_as_sizes_are_understood(
-    maker: Maker, tmp_path: Path, depth: str, embedded: bool
+    maker: Told, tmp_path: Path, depth: str, embedded: bool
 ) -> None:
     """As ROOT writes them on wish; the wish makes its own merger crash, and itself misread files of both kinds."""
     kinds = ["letters", "strings", "counted F"]

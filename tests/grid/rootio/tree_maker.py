@@ -1,15 +1,11 @@
 """ROOT makes trees of the kinds that it is told, and says whether others hold what they should.
 
-``python tree_maker.py`` reads a JSON line, does what it says, and answers with one; see :class:`Maker` for the words.
 What a branch holds in an entry follows from its kind and from the entry's number, so nobody has to remember it.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import warnings
-from typing import Any
+from tests.grid.rootio.told import serve
 
 KINDS = r"""
 #include <TBits.h>
@@ -249,19 +245,5 @@ OBJECTS = (
 )
 
 
-def main() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import ROOT  # type: ignore[import-untyped, unused-ignore]
-    for name in ("RIO", "Tree", "Physics"):
-        ROOT.gSystem.Load("lib" + name)
-    assert ROOT.gInterpreter.Declare(KINDS)
-    for line in sys.stdin:
-        told: dict[str, Any] = json.loads(line)
-        answer = getattr(ROOT, told["call"])(*told["given"])
-        sys.stdout.write(json.dumps(str(answer) if isinstance(answer, ROOT.std.string) else answer) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(KINDS, ("RIO", "Tree", "Physics"))

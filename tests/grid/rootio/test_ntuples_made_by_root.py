@@ -1,0 +1,210 @@
+"""RNTuples that ROOT makes to order: any mix of types, settings and lengths must come through merging and splitting."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import awkward as ak
+import pytest
+import uproot
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from grid.rootio.merge import merge
+from grid.rootio.merging import MergeOptions
+from grid.rootio.split import SplitRecipe, split
+from grid.rootio.verify import verify
+from grid.trigger import TriggerTable
+from sitecfg.errors import SchemaMismatch, UnsupportedContent
+from tests.grid.rootio.judge import needs_root
+from tests.grid.rootio.ntuple_kinds import NESTED, NEVER_LATE, PLAIN, SPECIAL
+from tests.grid.rootio.ntuples import DEPTHS
+from tests.grid.rootio.told import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = [pytest.mark.judge, needs_root]
+
+#: Types that uproot has to read.
+READABLE = {*PLAIN, "std::vector<float>", "std::vector<std::string>", "std::array<float, 3>"}
+STREAMS = {"a": ("HLT_A",), "b": ("HLT_B",)}
+#: When late fields are added: never, or before the first cluster.
+NEVER, AT_ONCE = -1, -2
+
+
+@pytest.fixture(scope="module")
+def maker() -> Iterator[Told]:
+    made = Told("tests.grid.rootio.ntuple_kinds")
+    with made.process:  # which closes what it reads, and waits
+        yield made
+    assert made.process.returncode == 0
+
+
+class Way(NamedTuple):
+    """How a file is written; `late` is the entry before which the late fields are added."""
+
+    entries: int
+    compression: int = 505
+    page: int = 256
+    cluster: int = 20
+    group: int = 2
+    sealed: bool = True
+    buffered: bool = True
+    turn: int = 0
+    late: int = NEVER
+
+    @property
+    def blank(self) -> list[int]:
+        """Whether each entry was written before the late fields were there."""
+        before = self.entries if self.late == NEVER else max(self.late, 0)
+        return [1] * before + [0] * (self.entries - before)
+
+
+class Order(NamedTuple):
+    """What all files hold, and how each is written."""
+
+    usual: list[str]
+    late: list[str]
+    identity: bool
+    ways: list[Way]
+
+    @property
+    def refused(self) -> str:
+        """What of the late fields can't be merged, if there is something."""
+        having = [way.late != NEVER for way in self.ways]
+        if not self.late or not any(having):
+            return ""
+        new = any(way.late == AT_ONCE and not any(having[:number]) for number, way in enumerate(self.ways[1:], 1))
+        if new:
+            return "is new"
+        if self.ways[0].late == AT_ONCE and not all(having):
+            return "is missing"
+        return "rounded numbers" if "quantized" in self.late and any(any(way.blank) for way in self.ways) else ""
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    """Draw the types of fields, and how each of some files is written."""
+    kinds = st.sampled_from((*PLAIN, *SPECIAL, *NESTED))
+    usual = draw(st.lists(kinds, min_size=1, max_size=4))
+    late = draw(st.lists(kinds.filter(lambda kind: not kind.startswith(NEVER_LATE)), max_size=2))
+    turns = draw(st.sampled_from(([0], [0, 1, 2])))
+    ways = []
+    for _ in range(draw(st.integers(1, 3))):
+        entries = draw(st.one_of(st.just(0), st.integers(1, 120)))
+        at = st.integers(0, max(0, entries - 1))
+        way = st.builds(
+            Way,
+            entries=st.just(entries),
+            compression=st.sampled_from((0, 101, 109, 207, 404, 409, 501, 505)),
+            page=st.sampled_from((64, 256, 100_000)),
+            cluster=st.sampled_from((0, 7, 50)),
+            group=st.integers(0, 3),
+            sealed=st.booleans(),
+            buffered=st.booleans(),
+            turn=st.sampled_from(turns),
+            late=st.one_of(st.just(NEVER), st.just(AT_ONCE), at, at) if late else st.just(NEVER),
+        )
+        ways.append(draw(way))
+    return Order(usual, late, draw(st.booleans()), ways)
+
+
+class Judge:
+    """ROOT, which knows what an order's files hold."""
+
+    def __init__(self, maker: Told, order: Order) -> None:
+        self._maker, self._order = maker, order
+
+    def write(self, path: Path, first: int, way: Way) -> None:
+        """Write one of its files, from the entry of number `first` on."""
+        usual, late, identity, _ = self._order
+        self._maker("write", str(path), usual, late, identity, first, *way)
+
+    def hold(self, path: Path, wanted: Sequence[int], blank: Sequence[int], *, late: bool) -> None:
+        """Hold all values of a file against what its entries, by number, must have."""
+        usual, added, identity, _ = self._order
+        given = (usual, added, identity, late and bool(added), list(wanted), list(blank))
+        assert self._maker("differs", str(path), *given) == "", path.name
+
+
+def same_to_uproot(out: Path, parts: Sequence[Path], kinds: Sequence[str]) -> None:
+    """Hold what uproot reads of an output against what it reads of the inputs."""
+    with ExitStack() as stack:
+        tree = stack.enter_context(uproot.open(out))["Events"]
+        inputs = [stack.enter_context(uproot.open(part))["Events"] for part in parts]
+        for name in [f"b{number}" for number, kind in enumerate(kinds, 1) if kind in READABLE]:
+            read = [one[name].array() for one in inputs if one.num_entries]
+            if read:
+                assert ak.array_equal(tree[name].array(), ak.concatenate(read), equal_nan=True), name
+
+
+def merge_and_split(maker: Told, order: Order, depth: str, cut: int, folder: Path) -> None:
+    judge, parts, first = Judge(maker, order), [], 0
+    for number, way in enumerate(order.ways):
+        parts.append(folder / f"in{number}.root")
+        judge.write(parts[-1], first, way)
+        first += way.entries
+    everything, blank = list(range(first)), [one for way in order.ways for one in way.blank]
+    late = any(way.late != NEVER for way in order.ways)
+    out = folder / "out.root"
+    if why := order.refused:
+        with pytest.raises((SchemaMismatch, UnsupportedContent), match=why):
+            merge(parts, out, MergeOptions(verify=depth))
+        assert not out.exists()
+        return
+    report = merge(parts, out, MergeOptions(verify=depth))
+    assert report.output.events == first
+    assert report.verified == depth
+    verify(out)
+    judge.hold(out, everything, blank, late=late)
+    alike = len({(way.turn, way.compression == 0) for way in order.ways}) == 1
+    if alike:
+        same_to_uproot(out, parts, order.usual)
+    # merges of merges
+    halves = [part for part in (parts[:cut], parts[cut:]) if part]
+    numbered = [folder / f"half{number}.root" for number in range(len(halves))]
+    for half, to in zip(halves, numbered, strict=True):
+        merge(half, to, MergeOptions(verify=depth))
+    merge(numbered, folder / "again.root", MergeOptions(verify=depth))
+    judge.hold(folder / "again.root", everything, blank, late=late)
+    twice = merge([out, out], folder / "twice.root", MergeOptions(verify=depth))
+    judge.hold(folder / "twice.root", everything * 2, blank * 2, late=late)
+    if depth == "proven" or (depth == "sealed" and order.identity):
+        assert twice.duplicates.events == first + report.duplicates.events
+    # ROOT's own tool takes neither pages without checksums nor fields that are encoded in several ways
+    if alike and first and all(way.sealed for way in order.ways):
+        assert maker("join", str(folder / "joined.root"), [str(out), str(out)])
+        judge.hold(folder / "joined.root", everything * 2, blank * 2, late=late)
+        merge([folder / "joined.root", out], folder / "ours.root", MergeOptions(verify=depth))
+        judge.hold(folder / "ours.root", everything * 3, blank * 3, late=late)
+    # streams
+    targets = {stream: folder / f"{stream}.root" for stream in STREAMS}
+    if order.identity:
+        split(out, targets, SplitRecipe(table=TriggerTable(name="TWO", tag=1, streams=STREAMS)))
+        judge.hold(targets["a"], everything[::2], blank[::2], late=late)
+        judge.hold(targets["b"], everything[::3], blank[::3], late=late)
+
+
+ANY = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+
+
+@settings(max_examples=15, **ANY)
+@given(order=orders(), depth=st.sampled_from(DEPTHS), cut=st.integers(0, 3))
+def test_any_ntuple_of_root_is_merged_and_split(maker: Told, order: Order, depth: str, cut: int) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        merge_and_split(maker, order, depth, cut, Path(made))
+
+
+@pytest.mark.slow
+@settings(max_examples=400, **ANY)
+@given(order=orders(), depth=st.sampled_from(DEPTHS), cut=st.integers(0, 3))
+def test_many_ntuples_of_root_are_merged_and_split(maker: Told, order: Order, depth: str, cut: int) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        merge_and_split(maker, order, depth, cut, Path(made))
