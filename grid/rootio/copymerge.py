@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from grid.rootio.checksums import Checksums
     from grid.rootio.duplicates import Duplicates
     from grid.rootio.merging import MergeOptions
-    from grid.rootio.verbatim.appending import Appender
+    from grid.rootio.verbatim.appending import Added, Appender
 
 __all__ = ["CopyMerge"]
 
@@ -87,6 +89,10 @@ class CopyMerge(ABC):
     @abstractmethod
     def key(self) -> tuple[str, ...]:
         """What tells the events apart in what is copied: names of branches or fields; none if nothing does."""
+
+    def telling(self, source: Input, added: Added) -> Sequence[NDArray[Any]]:  # noqa: ARG002
+        """Return what tells the events of an input apart that was appended, ``[entries]`` each; or nothing."""
+        return added.columns
 
     def run(self, given: Mapping[str, Any]) -> MergeReport:
         """Copy everything, then write what the output says of itself."""
@@ -154,7 +160,7 @@ class CopyMerge(ABC):
         self.objects.add(source)
         with self._copying():
             added = copier.add(prepared, tell)
-        sums = added.sums
+        sums, columns = added.sums, self.telling(source, added)
         if source.image.changed:
             raise CorruptFile("it changed while it was copied", where=where)
         if self.known:
@@ -165,7 +171,7 @@ class CopyMerge(ABC):
                 self.side.add(rows, source, self.events, self._identity, str(self.sources[0]))
         self.done += sums.bytes
         events = copier.entries[self.events[0]] - before
-        told = self.ids.add(self.key, added.columns, where, self.events[0])
+        told = self.ids.add(self.key, columns, where, self.events[0])
         self.inputs.append(MergeInput(where, sums.bytes, sums.adler32, sums.xxh3, events, told, None))
 
     def _check_identity(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grid.rootio.copymerge import CopyMerge
 from grid.rootio.events import ENTRY_BRANCHES, find_event_trees
+from grid.rootio.gather.entryhashes import entry_hashes
 from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import CantCopy, identity_said
 from grid.rootio.ntuple import read_ntuple
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from grid.rootio.sink import Sink
+    from grid.rootio.verbatim.appending import Added
 
 __all__ = ["NTupleMerge", "fields_of_all"]
 
@@ -44,13 +48,19 @@ class NTupleMerge(CopyMerge):
         if self.options.verify == "copied":
             return
         self._telling = self._choose(first)
-        if not self._telling and (self.options.verify == "proven" or self.options.identity is not None):
-            raise CantCopy  # the other way compares the events' values, or may know how to read them
+        if not self._telling and self.options.identity is not None:
+            raise CantCopy  # the other way may know how to read it
 
     def appender(self, sink: Sink) -> NTupleCopier:
         """Return what appends RNTuples."""
         options = self.options
         return NTupleCopier(sink, depth=options.verify, identity=self._telling, threads=options.threads)
+
+    def telling(self, source: Input, added: Added) -> Sequence[NDArray[Any]]:
+        """Return the values of the identity; hashes of all that the events hold, if all is to be proven."""
+        if self._telling or self.options.verify != "proven":
+            return added.columns
+        return entry_hashes(source, self.events, self.options.threads)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -72,7 +82,7 @@ class NTupleMerge(CopyMerge):
                 for path, schema in schemas.items()
                 if names and set(names) <= set(integer_fields(schema))
             ]
-            if len(having) == 1:
+            if having:
                 return having[0], tuple(names or ())
         return None
 

@@ -33,6 +33,7 @@ _NUMBERS = {
 _LIST = re.compile(r"^(?:std::vector|ROOT::VecOps::RVec)<(.*)>$")
 _ARRAY = re.compile(r"^std::array<(.*),\s*(\d+)>$")
 _CARDINALITY = re.compile(r"^ROOT::RNTupleCardinality<(.*)>$")
+_LATE = "it was added while the file was being written"
 
 
 class _Schema:
@@ -185,11 +186,17 @@ def _columns(schema: _Schema, field: int, shape: tuple[int, ...], jagged: int) -
     return tuple(schema.path(field, jagged))
 
 
+def _late(schema: _Schema, columns: Sequence[int]) -> bool:
+    return any(schema.ntuple.column_records[column].flags & 1 for column in columns)
+
+
 def _describe(schema: _Schema, field: int) -> Branch | str:
     """Return the branch for a top-level field, or why there is none."""
     record = schema.fields[field]
     name, title, typename = record.field_name, record.field_desc or record.field_name, record.type_name
     if cardinality := _CARDINALITY.match(typename):
+        if _late(schema, schema.columns_of(field)):
+            return _LATE
         return Branch(name, title, np.dtype(_NUMBERS[cardinality[1]]), typename=cardinality[1])
     jagged, inner = 0, typename
     while found := _LIST.match(inner):
@@ -201,8 +208,8 @@ def _describe(schema: _Schema, field: int) -> Branch | str:
     if (text and shape) or not (text or inner in _NUMBERS) or bool(record.repetition) != bool(shape):
         return f"a field of type {typename or 'collection of records'} can't be carried"
     columns = _columns(schema, field, shape, jagged)
-    if any(schema.ntuple.column_records[column].flags & 1 for column in columns):
-        return "it was added while the file was being written"
+    if _late(schema, columns):
+        return _LATE
     if text:
         return Branch(name, title, np.dtype(np.uint8), (), jagged, None, True, typename)
     counter = (

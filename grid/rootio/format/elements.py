@@ -25,6 +25,17 @@ _SPLIT: Final = frozenset(range(0x11, 0x1C))
 #: Numbers of any number of bits.
 _ROUNDED: Final = frozenset({0x1C, 0x1D})
 _SWITCHED: Final = np.dtype([("index", "<u8"), ("tag", "<u4")])
+#: How many bits an element of each type has, the least and the most.
+_BITS: Final = {
+    _BIT: (1, 1),
+    **dict.fromkeys((0x01, 0x02, 0x03, 0x04), (8, 8)),
+    **dict.fromkeys((0x05, 0x06, 0x0B, 0x11, 0x12, 0x17), (16, 16)),
+    **dict.fromkeys((0x07, 0x08, 0x0C, 0x0E, 0x13, 0x14, 0x18, 0x1A), (32, 32)),
+    **dict.fromkeys((0x09, 0x0A, 0x0D, 0x0F, 0x15, 0x16, 0x19, 0x1B), (64, 64)),
+    _SWITCH: (96, 96),
+    0x1C: (10, 31),
+    0x1D: (1, 32),
+}
 
 
 def page_bytes(elements: int, bits: int) -> int:
@@ -50,7 +61,12 @@ class Coding:
 
     @classmethod
     def of(cls, column: Column) -> Coding:
-        """Return that of a column."""
+        """Return that of a column; raises ``ValueError`` if its type is not known, or has not so many bits."""
+        if column.kind not in _BITS:
+            raise ValueError(f"its type is {column.kind:#x}, which is not known here")
+        least, most = _BITS[column.kind]
+        if not least <= column.bits <= most:
+            raise ValueError(f"its type is {column.kind:#x}, which has no elements of {column.bits} bits")
         by_bits = column.kind == _BIT or column.kind in _ROUNDED
         return cls(
             column.bits if by_bits else column.bits // 8,

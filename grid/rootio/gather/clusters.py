@@ -60,7 +60,7 @@ class Clusters:
         self.lists = [one.pages(group) for group in one.footer.groups]
         if any(pages.unknown for pages in self.lists):
             raise UnsupportedContent("its lists of pages hold what is not known here", where=one.where)
-        self.codings = [Coding.of(column) for column in one.schema.columns]
+        self.codings = [self._coding(number) for number in range(len(one.schema.columns))]
         self.fields = representations(one.schema, one.where)
         self._late = np.arange(len(one.schema.columns)) >= one.known[1]
         self._plain = all(len(known) == 1 for known in self.fields.values())
@@ -73,6 +73,14 @@ class Clusters:
         #: The bytes of each column, unpacked.
         self.unpacked = self._sizes()
         self.all = [cluster for pages in self.lists for cluster in self._clusters(pages)]
+
+    def _coding(self, number: int) -> Coding:
+        column = self.schema.columns[number]
+        try:
+            return Coding.of(column)
+        except ValueError as error:
+            name = self.schema.fields[column.field].name
+            raise UnsupportedContent(f"{name!r} can't be read: {error}", where=self.where) from error
 
     def _sizes(self) -> list[int]:
         bits = np.zeros(len(self.codings), np.int64)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
 from kernels import jagged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fields", "Pick", "Receiver"]
 
+#: Unpacked bytes of a field that are gone through at once.
+_SECTION: Final = 16 << 20
 #: Which values are picked, ascending or not; ``None``: all of them.
 Pick: TypeAlias = "NDArray[np.int64] | None"
 
@@ -42,12 +45,14 @@ class Fields:
         self._clusters = clusters
         #: The entries of the RNTuple.
         self.entries = sum(cluster.entries for cluster in clusters.all)
-        self._children: dict[int, list[int]] = defaultdict(list)
+        #: The fields that each one holds.
+        self.children: dict[int, list[int]] = defaultdict(list)
         fields = clusters.schema.fields
         for number, one in enumerate(fields):
             if one.parent != number:
-                self._children[one.parent].append(number)
-        self._repeated = [max(1, one.repeated) for one in fields]
+                self.children[one.parent].append(number)
+        #: How many values of a field there are for each of the one that holds it.
+        self.repeated = [max(1, one.repeated) for one in fields]
         #: Those that no other holds; a projected one has no values of its own.
         self.top = [number for number, one in enumerate(fields) if one.parent == number and not one.projected]
         #: The columns of each of them, with all below it.
@@ -57,6 +62,14 @@ class Fields:
             while fields[owner].parent != owner:
                 owner = fields[owner].parent
             self.columns[owner].append(number)
+
+    def sections(self, cluster: Cluster) -> Iterable[tuple[int, int]]:
+        """Cut a cluster's entries into parts of which the largest field may be unpacked at once."""
+        unpacked = self._clusters.unpacked
+        largest = max((sum(unpacked[column] for column in self.columns[one]) for one in self.top), default=0)
+        share = cluster.entries / max(1, self.entries)
+        step = -(-cluster.entries // max(1, round(largest * share / _SECTION))) or 1
+        return pairwise([*range(0, cluster.entries, step), cluster.entries])
 
     def pick(
         self,
@@ -88,7 +101,7 @@ class Fields:
         CorruptFile, UnsupportedContent
             As :meth:`Clusters.rows`.
         """
-        times = self._repeated[field]
+        times = self.repeated[field]
         if times > 1:
             span = span[0] * times, span[1] * times
             picks = [
@@ -99,7 +112,7 @@ class Fields:
         columns = next((one for one in known if cluster.chosen[one].any()), [])
         coding = self._clusters.codings[columns[0]] if columns else None
         if coding is None:
-            for child in self._children[field]:
+            for child in self.children[field]:
                 self.pick(cluster, child, span, picks, receivers, last=last)
         elif coding.switch:
             self._variant(cluster, field, columns[0], span, picks, receivers, last=last)
@@ -136,9 +149,9 @@ class Fields:
                 else:
                     taken, _ = jagged.gather_bytes(data.reshape(-1), edges * width, pick)
                     receiver.rows(column, taken.reshape(-1, width))
-        if self._children[field]:
+        if self.children[field]:
             below = [None if pick is None else jagged.gather(edges, pick)[1] for pick in picks]
-            for child in self._children[field]:
+            for child in self.children[field]:
                 self.pick(cluster, child, inner, below, receivers, last=last)
 
     def _variant(
@@ -155,11 +168,11 @@ class Fields:
         """Go through values that are of one of several fields each."""
         rows = self._clusters.rows(cluster, column, *span, last=last)
         places, tags = self._clusters.codings[column].choices(rows)
-        if (tags > len(self._children[field])).any() or (places[tags > 0] < 0).any():
+        if (tags > len(self.children[field])).any() or (places[tags > 0] < 0).any():
             raise self._clusters.error(column, "it chooses what is not there")
         for pick, receiver in zip(picks, receivers, strict=True):
             receiver.choices(column, tags if pick is None else tags[pick])
-        for tag, child in enumerate(self._children[field], start=1):
+        for tag, child in enumerate(self.children[field], start=1):
             mine = places[tags == tag]
             if not len(mine):
                 continue

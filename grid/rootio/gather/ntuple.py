@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from grid.rootio.format.blocks import Compression
@@ -34,8 +33,6 @@ __all__ = ["NTupleGatherer"]
 #: What all columns of all streams together may hold back, and the sizes of pages.
 _HELD: Final = 128 << 20
 _SMALLEST, _LARGEST = 4 << 10, 1 << 20
-#: Unpacked bytes of a field that are gone through at once.
-_SECTION: Final = 16 << 20
 #: The least that a cluster of an output holds, but for the last.
 _CLUSTER: Final = 1 << 20
 
@@ -147,7 +144,7 @@ class NTupleGatherer:
                     self._end_clusters(pool, 0)
                 for fill in self._fills:
                     fill.chosen = cluster.chosen
-                for start, stop in _sections(cluster, fields, clusters.unpacked):
+                for start, stop in fields.sections(cluster):
                     picks = chosen(cluster.first + start, cluster.first + stop)
                     self._section(pool, fields, cluster, (start, stop), picks)
                     progress((cluster.first + stop) / max(self.entries, 1))
@@ -217,10 +214,3 @@ class NTupleGatherer:
                 fill.write(pages)
             fill.end_cluster()
 
-
-def _sections(cluster: Cluster, fields: Fields, unpacked: Sequence[int]) -> Iterable[tuple[int, int]]:
-    """Cut a cluster's entries into parts of which the largest field may be unpacked at once."""
-    largest = max((sum(unpacked[column] for column in fields.columns[one]) for one in fields.top), default=0)
-    share = cluster.entries / max(1, fields.entries)
-    step = -(-cluster.entries // max(1, round(largest * share / _SECTION))) or 1
-    return pairwise([*range(0, cluster.entries, step), cluster.entries])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grid.rootio.format.ntuples import Column, Field
     from grid.rootio.ntuple import NTuple
 
-__all__ = ["Layout", "MergedSchema", "representations"]
+__all__ = ["Layout", "MergedSchema", "paths_of", "places_of", "representations"]
 
 _COLLECTION, _VARIANT, _LAST_ROLE = 1, 3, 4
 _DEFERRED: Final = 1
@@ -54,7 +54,7 @@ class Layout:
             )
         repeats = _repeats(schema, where)
         slots: dict[tuple[int, int], int] = {}
-        places = _places(schema)
+        places = places_of(schema)
         numbers = [
             slots.setdefault((one.field, within), len(slots))
             for one, within in zip(schema.columns, places, strict=True)
@@ -97,7 +97,7 @@ def _counting(schema: Schema) -> list[tuple[int, int]]:
     return found
 
 
-def _places(schema: Schema) -> list[int]:
+def places_of(schema: Schema) -> list[int]:
     """Return which column of its representation each column is."""
     seen: dict[tuple[int, int], int] = defaultdict(int)
     found = []
@@ -107,7 +107,7 @@ def _places(schema: Schema) -> list[int]:
     return found
 
 
-def _paths(schema: Schema) -> list[str]:
+def paths_of(schema: Schema) -> list[str]:
     """Return the dotted name of each field."""
     found: list[str] = []
     for number, one in enumerate(schema.fields):
@@ -188,7 +188,7 @@ class MergedSchema:
 
     def _fields(self, other: NTuple) -> list[int]:
         """Return the merged number of each of the input's fields; late ones are added."""
-        mine, theirs = _paths(self.schema), _paths(other.schema)
+        mine, theirs = paths_of(self.schema), paths_of(other.schema)
         numbers = {path: number for number, path in enumerate(mine)}
         if len(numbers) < len(mine) or len(set(theirs)) < len(theirs):
             raise CorruptFile("two of its fields have the same name", where=other.where)

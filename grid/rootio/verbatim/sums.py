@@ -31,12 +31,15 @@ class EntrySums:
         Of its branches; a name tells a branch's bytes from those of others.
     rounds
         How many independent hashes there are of each entry.
+    sparse
+        Whether a branch adds nothing to entries of which it holds no byte, or zeros only.
     """
 
-    def __init__(self, entries: int, names: Sequence[str], *, rounds: int = 1) -> None:
+    def __init__(self, entries: int, names: Sequence[str], *, rounds: int = 1, sparse: bool = False) -> None:
         salts = [[content.salt_of(f"{turn} {name}") for name in names] for turn in range(rounds)]
         self._salts = np.array(salts, np.uint64).reshape(rounds, len(names))
         self._sums = [np.zeros(entries, np.uint64) for _ in range(rounds)]
+        self._sparse = sparse
         self._lock = threading.Lock()
 
     def add(self, branch: int, first: int, edges: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
@@ -50,11 +53,20 @@ class EntrySums:
             uint8, what they lie in.
         """
         salts = self._salts[:, branch].tolist()
-        self._put(first, [content.jagged(edges[:-1], edges[1:], data, salt) for salt in salts])
+        hashes = [content.jagged(edges[:-1], edges[1:], data, salt) for salt in salts]
+        if self._sparse:
+            held = np.flatnonzero(edges[1:] > edges[:-1])
+            zero = np.ones(len(edges) - 1, np.bool_)
+            zero[held] = np.maximum.reduceat(data[: edges[-1]], edges[held]) == 0 if len(held) else True
+            hashes = [np.where(zero, np.uint64(0), one) for one in hashes]
+        self._put(first, hashes)
 
     def add_rows(self, branch: int, first: int, rows: NDArray[np.uint8]) -> None:
         """Add entries of one width, uint8 ``[n, width]``; the same numbers as :meth:`add` of the same bytes."""
-        self._put(first, [content.fixed(rows, salt) for salt in self._salts[:, branch].tolist()])
+        hashes = [content.fixed(rows, salt) for salt in self._salts[:, branch].tolist()]
+        if self._sparse:
+            hashes = [np.where(rows.any(axis=1), one, np.uint64(0)) for one in hashes]
+        self._put(first, hashes)
 
     def add_baskets(
         self,
@@ -63,7 +75,7 @@ class EntrySums:
         data: NDArray[np.uint8],
         lie: baskets.Lie,
     ) -> int:
-        """Add all entries of baskets.
+        """Add all entries of baskets, of every branch alike: these sums are not sparse.
 
         Parameters
         ----------

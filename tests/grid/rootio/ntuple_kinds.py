@@ -342,10 +342,32 @@ std::string differs(const char *path, const Names &usual, const Names &late, boo
    return "";
 }
 
-bool join(const char *out, const Names &paths) {
+// How many entries hold what an earlier one does.
+int repeated(const Names &usual, const Names &late, const std::vector<unsigned> &wanted, const std::vector<int> &blank) {
+   All all(usual, late, false);
+   int found = 0;
+   for (std::size_t k = 0; k < wanted.size(); k++) {
+      const unsigned i = wanted[k];
+      all.fill(i);
+      auto same = [&](std::size_t j) {
+         if ((wanted[j] - i) % 2 || (wanted[j] % 3 == 0) != (i % 3 == 0)) return false;
+         for (auto &one : all.usual) if (!one->same(wanted[j])) return false;
+         for (auto &one : all.late) {
+            if (blank[k] && blank[j]) continue;
+            if (blank[k]) one->fill(wanted[j]);
+            const bool equal = blank[k] || blank[j] ? one->blank() : one->same(wanted[j]);
+            if (blank[k]) one->fill(i);
+            if (!equal) return false; }
+         return true; };
+      for (std::size_t j = 0; j < k; j++) if (same(j)) { found++; break; }
+   }
+   return found;
+}
+
+bool join(const char *out, const Names &paths, int compression) {
    TFileMerger merger(false);
    merger.SetFastMethod(true);
-   if (!merger.OutputFile(out, "recreate", 505)) return false;
+   if (!merger.OutputFile(out, "recreate", compression)) return false;
    for (auto &path : paths) if (!merger.AddFile(path.c_str(), false)) return false;
    return merger.Merge();
 }

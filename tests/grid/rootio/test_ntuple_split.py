@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grid.rootio.facts import file_facts
-from grid.rootio.gather import clusterfill, ntuple
+from grid.rootio.gather import clusterfill, fields, ntuple
 from grid.rootio.image import Image
 from grid.rootio.ntuple import read_ntuple
 from grid.rootio.split import SplitRecipe, split
@@ -127,7 +127,7 @@ def test_random_files_are_cut_as_awkward_says(
     bits = written(source, parts, size, seed)
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in zip(
-            (ntuple, ntuple, ntuple, clusterfill),
+            (fields, ntuple, ntuple, clusterfill),
             ("_SECTION", "_LARGEST", "_CLUSTER", "_LISTED"),
             limits,
             strict=True,
