@@ -56,15 +56,14 @@ def entry_hashes(source: Input, paths: Sequence[str], threads: int) -> list[NDAr
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{path} {entries}" for path, entries in lengths.items())
         raise SchemaMismatch(f"parallel event trees differ in length: {told}", where=str(source.path))
-    hashes = [np.zeros(found[0].entries, np.uint64) for _ in range(_ROUNDS)]
+    hashes = np.zeros((_ROUNDS, found[0].entries), np.uint64)
     with ThreadPoolExecutor(threads) as pool:
         for path, one in zip(paths, found, strict=True):
-            for total, mine in zip(hashes, _hashes(one, path, pool), strict=True):
-                total += mine
-    return [one.view(np.int64) for one in hashes]
+            hashes += _hashes(one, path, pool)
+    return list(hashes.view(np.int64))
 
 
-def _hashes(one: NTuple, path: str, pool: ThreadPoolExecutor) -> list[NDArray[np.uint64]]:
+def _hashes(one: NTuple, path: str, pool: ThreadPoolExecutor) -> NDArray[np.uint64]:
     told = _Told(Clusters(one), path)
     fields = told.fields
     for cluster in told.clusters.all:
@@ -77,7 +76,7 @@ def _hashes(one: NTuple, path: str, pool: ThreadPoolExecutor) -> list[NDArray[np
 
             for _ in pool.map(add, fields.top):
                 pass
-    return told.sums.sealed(0, one.entries)
+    return np.stack(told.sums.sealed(0, one.entries))
 
 
 class _Told:

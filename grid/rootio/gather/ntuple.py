@@ -18,7 +18,7 @@ from grid.rootio.verbatim.ntuple_schema import MergedSchema
 from sitecfg.errors import ClosureError, SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -213,4 +213,3 @@ class NTupleGatherer:
             for pages in pool.map(fill.end_column, columns):
                 fill.write(pages)
             fill.end_cluster()
-

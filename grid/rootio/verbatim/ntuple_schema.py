@@ -21,6 +21,8 @@ __all__ = ["Layout", "MergedSchema", "paths_of", "places_of", "representations"]
 
 _COLLECTION, _VARIANT, _LAST_ROLE = 1, 3, 4
 _DEFERRED: Final = 1
+#: ``Real32Trunc`` and ``Real32Quant``, which have any number of bits.
+_ROUNDED: Final = frozenset({0x1C, 0x1D})
 #: More values of one column in an entry than any array has.
 _MOST: Final = 1 << 31
 
@@ -245,6 +247,15 @@ class MergedSchema:
                             f"the field {other.schema.fields[owner].name} has other columns than that of "
                             f"{self._first.image.path}",
                             where=other.where,
+                        )
+                    rounded = any(kind in _ROUNDED for kind, _, _ in encoding)
+                    if known and rounded:
+                        # a reader that takes it for rounded like the first one's would see other numbers
+                        raise UnsupportedContent(
+                            f"the numbers of {other.schema.fields[owner].name} are rounded, and otherwise than in "
+                            f"{self._first.image.path}, which ROOT can't read in one RNTuple",
+                            where=other.where,
+                            todo="merge files of one precision; a file whose numbers are not rounded may come after",
                         )
                     match = self._represent(
                         fields[owner], len(known), [other.schema.columns[number] for number in columns]

@@ -50,31 +50,25 @@ struct Bird : Animal {
 };
 
 // What a value is, given a number; a default one where nothing was written.
-template <class T> struct Value {
+template <class T> struct Equal { static bool same(const T &a, const T &b) { return a == b; } };
+template <class T> struct Value : Equal<T> {
    static void make(T &v, unsigned i) {
       if constexpr (std::is_enum_v<T>) v = mix(i, 1) % 2 ? T(0) : T(1);
       else if constexpr (sizeof(T) == 8 && std::is_integral_v<T>) v = (T)((std::uint64_t)mix(i, 1) << 32 | mix(i, 2));
       else v = (T)(int)mix(i, 1); }
-   static bool same(const T &a, const T &b) { return a == b; }
 };
-template <> struct Value<bool> {
-   static void make(bool &v, unsigned i) { v = mix(i, 3) % 3 == 0; }
-   static bool same(bool a, bool b) { return a == b; } };
-template <> struct Value<std::byte> {
-   static void make(std::byte &v, unsigned i) { v = std::byte(mix(i, 3) % 256); }
-   static bool same(std::byte a, std::byte b) { return a == b; } };
-template <> struct Value<std::string> {
-   static void make(std::string &v, unsigned i) { v = std::string(mix(i, 4) % 5 * (mix(i, 5) % 5), 'A' + i % 26); }
-   static bool same(const std::string &a, const std::string &b) { return a == b; } };
-template <> struct Value<Animal> {
-   static void make(Animal &v, unsigned i) { v.legs = mix(i, 6); v.tame = i % 2; }
-   static bool same(const Animal &a, const Animal &b) { return a == b; } };
-template <> struct Value<TVector3> {
-   static void make(TVector3 &v, unsigned i) { v.SetXYZ(mix(i, 6), i, -(double)i); }
-   static bool same(const TVector3 &a, const TVector3 &b) { return a == b; } };
-template <std::size_t N> struct Value<std::bitset<N>> {
-   static void make(std::bitset<N> &v, unsigned i) { for (std::size_t k = 0; k < N; k++) v[k] = mix(i, k) % 2; }
-   static bool same(const std::bitset<N> &a, const std::bitset<N> &b) { return a == b; } };
+template <> struct Value<bool> : Equal<bool> {
+   static void make(bool &v, unsigned i) { v = mix(i, 3) % 3 == 0; } };
+template <> struct Value<std::byte> : Equal<std::byte> {
+   static void make(std::byte &v, unsigned i) { v = std::byte(mix(i, 3) % 256); } };
+template <> struct Value<std::string> : Equal<std::string> {
+   static void make(std::string &v, unsigned i) { v = std::string(mix(i, 4) % 5 * (mix(i, 5) % 5), 'A' + i % 26); } };
+template <> struct Value<Animal> : Equal<Animal> {
+   static void make(Animal &v, unsigned i) { v.legs = mix(i, 6); v.tame = i % 2; } };
+template <> struct Value<TVector3> : Equal<TVector3> {
+   static void make(TVector3 &v, unsigned i) { v.SetXYZ(mix(i, 6), i, -(double)i); } };
+template <std::size_t N> struct Value<std::bitset<N>> : Equal<std::bitset<N>> {
+   static void make(std::bitset<N> &v, unsigned i) { for (std::size_t k = 0; k < N; k++) v[k] = mix(i, k) % 2; } };
 template <class List> struct Listed {
    static void make(List &v, unsigned i) {
       v.clear(); v.resize(mix(i, 7) % 4);
@@ -86,26 +80,27 @@ template <class List> struct Listed {
       return true; } };
 template <class T> struct Value<std::vector<T>> : Listed<std::vector<T>> {};
 template <class T> struct Value<ROOT::RVec<T>> : Listed<ROOT::RVec<T>> {};
-template <> struct Value<std::vector<bool>> {
+template <> struct Value<std::vector<bool>> : Equal<std::vector<bool>> {
    static void make(std::vector<bool> &v, unsigned i) {
-      v.clear(); for (unsigned k = 0; k < mix(i, 8) % 11; k++) v.push_back(mix(i, k) % 2); }
-   static bool same(const std::vector<bool> &a, const std::vector<bool> &b) { return a == b; } };
+      v.clear(); for (unsigned k = 0; k < mix(i, 8) % 11; k++) v.push_back(mix(i, k) % 2); } };
 template <class T, std::size_t N> struct Value<std::array<T, N>> {
-   static void make(std::array<T, N> &v, unsigned i) { for (std::size_t k = 0; k < N; k++) Value<T>::make(v[k], i + 37 * k); }
+   static void make(std::array<T, N> &v, unsigned i) {
+      for (std::size_t k = 0; k < N; k++) Value<T>::make(v[k], i + 37 * k); }
    static bool same(const std::array<T, N> &a, const std::array<T, N> &b) {
       for (std::size_t k = 0; k < N; k++) if (!Value<T>::same(a[k], b[k])) return false;
       return true; } };
 template <class A, class B> struct Value<std::pair<A, B>> {
+   using Key = std::remove_const_t<A>;
    static void make(std::pair<A, B> &v, unsigned i) {
-      Value<std::remove_const_t<A>>::make(const_cast<std::remove_const_t<A> &>(v.first), i); Value<B>::make(v.second, i + 41); }
+      Value<Key>::make(const_cast<Key &>(v.first), i); Value<B>::make(v.second, i + 41); }
    static bool same(const std::pair<A, B> &a, const std::pair<A, B> &b) {
-      return Value<std::remove_const_t<A>>::same(a.first, b.first) && Value<B>::same(a.second, b.second); } };
+      return Value<Key>::same(a.first, b.first) && Value<B>::same(a.second, b.second); } };
 template <class... T> struct Value<std::tuple<T...>> {
-   static void make(std::tuple<T...> &v, unsigned i) {
+   using All = std::tuple<T...>;
+   static void make(All &v, unsigned i) {
       std::apply([&](auto &...one) { (Value<std::decay_t<decltype(one)>>::make(one, i++), ...); }, v); }
-   static bool same(const std::tuple<T...> &a, const std::tuple<T...> &b) { return same(a, b, std::index_sequence_for<T...>{}); }
-   template <std::size_t... K>
-   static bool same(const std::tuple<T...> &a, const std::tuple<T...> &b, std::index_sequence<K...>) {
+   static bool same(const All &a, const All &b) { return same(a, b, std::index_sequence_for<T...>{}); }
+   template <std::size_t... K> static bool same(const All &a, const All &b, std::index_sequence<K...>) {
       return (Value<T>::same(std::get<K>(a), std::get<K>(b)) && ...); } };
 template <class... T> struct Value<std::variant<T...>> {
    template <std::size_t K> static void choose(std::variant<T...> &v, unsigned i) {
@@ -133,22 +128,22 @@ template <class T> struct Value<std::unique_ptr<T>> {
 template <class T> struct Value<std::atomic<T>> {
    static void make(std::atomic<T> &v, unsigned i) { T one{}; Value<T>::make(one, i); v = one; }
    static bool same(const std::atomic<T> &a, const std::atomic<T> &b) { return a.load() == b.load(); } };
-template <class Set> struct Keyed {
+template <class Set> struct Keyed : Equal<Set> {
    static void make(Set &v, unsigned i) {
-      v.clear(); for (unsigned k = 0; k < mix(i, 12) % 4; k++) { typename Set::value_type one{}; fill(one, i + 43 * k); v.insert(one); } }
-   template <class T> static void fill(T &one, unsigned i) { Value<T>::make(one, i); }
-   static bool same(const Set &a, const Set &b) { return a == b; } };
+      v.clear();
+      for (unsigned k = 0; k < mix(i, 12) % 4; k++) {
+         typename Set::value_type one{}; Value<typename Set::value_type>::make(one, i + 43 * k); v.insert(one); } } };
 template <class T> struct Value<std::set<T>> : Keyed<std::set<T>> {};
 template <class T> struct Value<std::multiset<T>> : Keyed<std::multiset<T>> {};
 template <class T> struct Value<std::unordered_set<T>> : Keyed<std::unordered_set<T>> {};
 template <class K, class T> struct Value<std::map<K, T>> : Keyed<std::map<K, T>> {};
 template <class K, class T> struct Value<std::multimap<K, T>> : Keyed<std::multimap<K, T>> {};
 template <class K, class T> struct Value<std::unordered_map<K, T>> : Keyed<std::unordered_map<K, T>> {};
-template <> struct Value<Bird> {
+template <> struct Value<Bird> : Equal<Bird> {
    static void make(Bird &v, unsigned i) {
-      Value<Animal>::make(v, i); Value<std::vector<float>>::make(v.song, i + 1); Value<std::string>::make(v.name, i + 2);
-      v.colour = i % 3 ? Colour::blue : Colour::none; Value<std::array<Animal, 2>>::make(v.young, i + 3); }
-   static bool same(const Bird &a, const Bird &b) { return a == b; } };
+      Value<Animal>::make(v, i);
+      Value<std::vector<float>>::make(v.song, i + 1); Value<std::string>::make(v.name, i + 2);
+      v.colour = i % 3 ? Colour::blue : Colour::none; Value<std::array<Animal, 2>>::make(v.young, i + 3); } };
 
 using Field = std::unique_ptr<ROOT::RFieldBase>;
 
@@ -174,12 +169,14 @@ template <class T> struct Of : Kind {
 struct Rounded : Kind {
    std::string how; float value = 0;
    Rounded(std::string h) : how(h) {}
-   static float of(unsigned i) { return mix(i, 13) % 256; }
+   static float of(unsigned i) { return mix(i, 13) % 128 * 2; }
    Field field() override {
       auto made = std::make_unique<ROOT::RField<float>>(name);
       if (how == "half") made->SetHalfPrecision();
       if (how == "truncated") made->SetTruncated(19);
+      if (how == "truncated otherwise") made->SetTruncated(21);
       if (how == "quantized") made->SetQuantized(10, {0, 1023});
+      if (how == "quantized otherwise") made->SetQuantized(10, {0, 2046});
       return made; }
    Field to_read() override { return std::make_unique<ROOT::RField<float>>(name); }
    void *place() override { return &value; }
@@ -206,10 +203,9 @@ struct Row {
       items.emplace_back(new ROOT::RField<std::vector<short>>("d"));
       return std::make_unique<ROOT::RRecordField>(name, std::move(items)); }
 };
-template <> struct Value<Row> {
+template <> struct Value<Row> : Equal<Row> {
    static void make(Row &v, unsigned i) {
-      v.a = mix(i, 15); v.b = i; Value<std::string>::make(v.c, i); Value<std::vector<short>>::make(v.d, i); }
-   static bool same(const Row &a, const Row &b) { return a == b; } };
+      v.a = mix(i, 15); v.b = i; Value<std::string>::make(v.c, i); Value<std::vector<short>>::make(v.d, i); } };
 struct Record : Of<Row> { Field field() override { return Row::field(name); } };
 struct Records : Of<std::vector<Row>> {
    Field field() override { return ROOT::RVectorField::CreateUntyped(name, Row::field("_0")); } };
@@ -217,7 +213,8 @@ struct Streamed : Of<TVector3> {
    Field field() override { return std::make_unique<ROOT::RStreamerField>(name, "TVector3"); } };
 
 Kind *kind_of(const std::string &what) {
-   if (what == "half" || what == "truncated" || what == "quantized") return new Rounded(what);
+   for (auto how : {"plain", "half", "truncated", "truncated otherwise", "quantized", "quantized otherwise"})
+      if (what == how) return new Rounded(what);
    if (what == "narrow") return new Narrow;
    if (what == "record") return new Record;
    if (what == "records") return new Records;
@@ -241,8 +238,10 @@ struct All {
    std::uint32_t run = 1, section = 0; std::uint64_t event = 0; bool fired[2]{};
    bool known;
    All(const Names &first, const Names &added, bool identity) : known(identity) {
-      for (auto &what : first) { usual.emplace_back(kind_of(what)); usual.back()->name = "b" + std::to_string(usual.size()); }
-      for (auto &what : added) { late.emplace_back(kind_of(what)); late.back()->name = "l" + std::to_string(late.size()); }
+      auto add = [](auto &to, const std::string &what, const char *letter) {
+         to.emplace_back(kind_of(what)); to.back()->name = letter + std::to_string(to.size()); };
+      for (auto &what : first) add(usual, what, "b");
+      for (auto &what : added) add(late, what, "l");
    }
    // how fields are written: as ROOT likes it, or each number's bytes together (1, 2); or to be read (-1)
    static Field turned(Field field, int turn) {
@@ -251,13 +250,14 @@ struct All {
       for (auto &one : *field) every.push_back(&one);
       for (auto one : every) {
          auto columns = one->GetColumnRepresentatives()[0];
-         using enum_ = ROOT::ENTupleColumnType;
-         static const std::map<enum_, enum_> other{
-            {enum_::kSplitInt16, enum_::kInt16}, {enum_::kSplitUInt16, enum_::kUInt16}, {enum_::kSplitInt32, enum_::kInt32},
-            {enum_::kSplitUInt32, enum_::kUInt32}, {enum_::kSplitInt64, enum_::kInt64}, {enum_::kSplitUInt64, enum_::kUInt64},
-            {enum_::kSplitReal32, enum_::kReal32}, {enum_::kSplitReal64, enum_::kReal64},
-            {enum_::kSplitIndex64, turn == 1 ? enum_::kIndex64 : enum_::kSplitIndex32}};
-         for (auto &column : columns) if (other.count(column)) column = other.at(column);
+         using E = ROOT::ENTupleColumnType;
+         static const std::map<E, E> other{
+            {E::kSplitInt16, E::kInt16}, {E::kSplitInt32, E::kInt32}, {E::kSplitInt64, E::kInt64},
+            {E::kSplitUInt16, E::kUInt16}, {E::kSplitUInt32, E::kUInt32}, {E::kSplitUInt64, E::kUInt64},
+            {E::kSplitReal32, E::kReal32}, {E::kSplitReal64, E::kReal64}, {E::kSplitIndex64, E::kIndex64}};
+         for (auto &column : columns) {
+            if (turn == 2 && column == E::kSplitIndex64) column = E::kSplitIndex32;
+            if (other.count(column)) column = other.at(column); }
          try { one->SetColumnRepresentatives({columns}); } catch (const ROOT::RException &) {} }
       return field; }
    template <class Model> static void counted(Model &model, const std::string &name) {
@@ -332,7 +332,8 @@ std::string differs(const char *path, const Names &usual, const Names &late, boo
          std::string here = "entry " + std::to_string(k), answer;
          reader->LoadEntry(k, *entry);
          if (identity && all.event != wanted[k]) answer = here + " is event " + std::to_string(all.event);
-         if (all.fired[0] != (wanted[k] % 2 == 0) || all.fired[1] != (wanted[k] % 3 == 0)) answer += here + " has other bits;";
+         const bool fired[]{wanted[k] % 2 == 0, wanted[k] % 3 == 0};
+         if (all.fired[0] != fired[0] || all.fired[1] != fired[1]) answer += here + " has other bits; ";
          for (auto &one : all.usual) if (!one->same(wanted[k])) answer += here + " of " + one->name + " differs; ";
          if (whole) for (auto &one : all.late)
             if (!(blank[k] ? one->blank() : one->same(wanted[k]))) answer += here + " of " + one->name + " differs; ";
@@ -343,7 +344,8 @@ std::string differs(const char *path, const Names &usual, const Names &late, boo
 }
 
 // How many entries hold what an earlier one does.
-int repeated(const Names &usual, const Names &late, const std::vector<unsigned> &wanted, const std::vector<int> &blank) {
+int repeated(const Names &usual, const Names &late, const std::vector<unsigned> &wanted,
+             const std::vector<int> &blank) {
    All all(usual, late, false);
    int found = 0;
    for (std::size_t k = 0; k < wanted.size(); k++) {

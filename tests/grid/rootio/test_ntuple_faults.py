@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -307,7 +308,7 @@ def test_a_tree_is_no_ntuple(small: Path, tmp_path: Path) -> None:
 @pytest.mark.judge
 @needs_root
 @pytest.mark.parametrize("wrong", [(0, 1 << 63), (8, 3)])
-def test_a_variant_that_chooses_what_is_not_there_is_not_split(
+def test_a_variant_that_chooses_what_is_not_there_is_neither_split_nor_proven(
     of_root: Path, tmp_path: Path, wrong: tuple[int, int]
 ) -> None:
     """A place beyond all, or a third of two kinds, under a sound checksum."""
@@ -326,6 +327,8 @@ def test_a_variant_that_chooses_what_is_not_there_is_not_split(
     (tmp_path / "bad.root").write_bytes(data)
     with pytest.raises(CorruptFile, match="'variant' is unsound: it chooses what is not there"):
         split(tmp_path / "bad.root", {"all": tmp_path / "out.root"}, SplitRecipe(identity=("event",)))
+    with pytest.raises(CorruptFile, match="'variant' is unsound: it chooses what is not there"):
+        merged([tmp_path / "bad.root"], tmp_path / "out.root", "proven")
     assert not (tmp_path / "out.root").exists()
 
 
@@ -340,3 +343,19 @@ def test_entries_that_no_column_backs_are_refused_before_anything_is_made_for_th
     bad = rebuilt(small, tmp_path / "bad.root", pages=pages.encode(found.header.checksum), more=more)
     with Image(bad) as image, pytest.raises(CorruptFile, match="in a cluster that needs"):
         Clusters(read_ntuple(image, read_skeleton(image).newest()["Events"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"kind": 0x30}, "its type is 0x30, which is not known"), ({"bits": 24}, "no elements of 24 bits")],
+)
+def test_a_column_of_a_type_that_is_not_known_is_not_taken_apart(
+    small: Path, changes: dict[str, Any], words: str
+) -> None:
+    with Image(small) as image:
+        found = read_ntuple(image, read_skeleton(image).newest()["Events"])
+        found.schema.columns[1] = replace(found.schema.columns[1], **changes)
+        name = found.schema.fields[found.schema.columns[1].field].name
+        with pytest.raises(UnsupportedContent, match=f"'{name}' can't be read: .*{words}") as caught:
+            Clusters(found)
+    assert caught.value.where == f"{small}: Events"
