@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from grid.rootio.copymerge import CopyMerge
-from grid.rootio.events import ENTRY_BRANCHES, find_event_trees
+from grid.rootio.events import ENTRY_BRANCHES, find_event_trees, find_identity
 from grid.rootio.gather.entryhashes import entry_hashes
 from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import CantCopy, identity_said
 from grid.rootio.ntuple import read_ntuple
 from grid.rootio.source import open_source
-from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verbatim.ntuple_proving import integer_fields
-from sitecfg.errors import SchemaMismatch
+from sitecfg.errors import MissingIdentity, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from grid.rootio.sink import Sink
     from grid.rootio.verbatim.appending import Added
+    from grid.rootio.verbatim.inputs import Input
 
-__all__ = ["NTupleMerge", "fields_of_all"]
+__all__ = ["NTupleMerge"]
 
 
 class NTupleMerge(CopyMerge):
@@ -49,7 +48,7 @@ class NTupleMerge(CopyMerge):
             return
         self._telling = self._choose(first)
         if not self._telling and self.options.identity is not None:
-            raise CantCopy  # the other way may know how to read it
+            self._no_identity(first, self.options.identity)
 
     def appender(self, sink: Sink) -> NTupleCopier:
         """Return what appends RNTuples."""
@@ -69,7 +68,26 @@ class NTupleMerge(CopyMerge):
 
     def check_kinds(self, source: Input) -> None:
         """Refuse an input that lacks one of the RNTuples, or has something else in its place."""
-        _check_kinds(source, self.events, str(self.sources[0]))
+        where, reference = str(source.path), str(self.sources[0])
+        for path in self.events:
+            if path in source.trees:
+                raise SchemaMismatch(
+                    f"its kind is TTree, that of {reference} is RNTuple",
+                    where=f"{where}: {path}",
+                    todo="merge only files of one format",
+                )
+            if path not in source.ntuples:
+                raise SchemaMismatch(
+                    f"there is no tree {path}, which {reference} has",
+                    where=where,
+                    todo=f"its trees are: {', '.join([*source.trees, *source.ntuples]) or 'none'}",
+                )
+
+    def _no_identity(self, first: Input, names: tuple[str, ...]) -> NoReturn:
+        """Say what is wrong with the fields that are to tell the events apart."""
+        with open_source(first.path) as source:
+            found = find_identity(source, [source.info(path) for path in self.events], names)
+        raise MissingIdentity(f"{', '.join(found.names)} are no plain integers", where=str(first.path))
 
     def _choose(self, first: Input) -> tuple[str, tuple[str, ...]] | None:
         """Return what tells the events apart: an RNTuple, and fields of it that are plain integers."""
@@ -85,40 +103,3 @@ class NTupleMerge(CopyMerge):
             if having:
                 return having[0], tuple(names or ())
         return None
-
-
-def fields_of_all(sources: Sequence[Path], paths: list[str]) -> dict[str, set[str]]:
-    """Return the top fields that the RNTuples of all inputs have from their first entry on, by path."""
-    found: dict[str, set[str]] = {}
-    for path in sources:
-        with Input(path) as source:
-            _check_kinds(source, paths, str(sources[0]))
-            for name in paths:
-                schema = read_ntuple(source.image, source.ntuples[name]).schema
-                mine = schema.top - schema.deferred
-                found[name] = found.get(name, mine) & mine
-    return found
-
-
-def _check_kinds(source: Input, paths: list[str], reference: str) -> None:
-    """Test that a file has RNTuples of these paths, as `reference` has.
-
-    Raises
-    ------
-    SchemaMismatch
-        If one is missing, or something else.
-    """
-    where = str(source.path)
-    for path in paths:
-        if path in source.trees:
-            raise SchemaMismatch(
-                f"its kind is TTree, that of {reference} is RNTuple",
-                where=f"{where}: {path}",
-                todo="merge only files of one format",
-            )
-        if path not in source.ntuples:
-            raise SchemaMismatch(
-                f"there is no tree {path}, which {reference} has",
-                where=where,
-                todo=f"its trees are: {', '.join([*source.trees, *source.ntuples]) or 'none'}",
-            )

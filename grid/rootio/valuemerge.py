@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ from grid.rootio.merging import (
     said_by_inputs,
     same_table,
 )
-from grid.rootio.ntuplemerge import fields_of_all
 from grid.rootio.objects.objects import Objects
 from grid.rootio.origins import origins_json
 from grid.rootio.output import Output
@@ -42,7 +40,6 @@ from grid.rootio.source import open_source
 from grid.rootio.tally import Tally, content_hashes
 from grid.rootio.verbatim.copier import Copier
 from grid.rootio.verbatim.inputs import Input
-from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
 from kernels import fingerprint
 from sitecfg.errors import (
@@ -91,8 +88,6 @@ class ValueMerge:
         self.started = 0
         self.dropped: dict[tuple[str, str], str] = {}
         self.objects = Objects(drop=options.on_refused == "drop", everything=options.side == "concat")
-        #: The top fields that all inputs have, by path, if the events are in RNTuples that are copied.
-        self.common: dict[str, set[str]] = {}
         #: Branches that are copied, but whose values nobody here can read.
         self.unread = False
         self.notes: list[str] = []
@@ -108,7 +103,7 @@ class ValueMerge:
             sink = stack.enter_context(Sink(self.out, compression=compression, seed=self._seed()))
             stack.push(self._remove_on_error)
             self.side = SideTrees(sink, self.options)
-            copier = self._copier(sink) if self.copying else None
+            copier = Copier(sink, depth="sealed") if self.copying else None
             if copier is None:
                 for part in self.events:
                     self.trees[part.path] = sink.tree(part.path, part.branches, title=part.title)
@@ -133,9 +128,6 @@ class ValueMerge:
             self._tell(1, 1)
         return self._report(written, found, duplicates)
 
-    def _copier(self, sink: Sink) -> Appender:
-        return NTupleCopier(sink, depth="sealed") if self.common else Copier(sink, depth="sealed")
-
     def _tell(self, done: int, entries: int) -> None:
         """Report events done of the input, or the proof, that was started last."""
         if self.progress is not None:
@@ -153,23 +145,15 @@ class ValueMerge:
     def _carry(self, infos: Sequence[TreeInfo], where: str) -> list[Carried]:
         """Choose the branches of event trees that are read, and written unless they are copied."""
         if self.copying:
-            if len({info.kind for info in infos}) > 1:
+            if any(info.kind == "RNTuple" for info in infos):
                 raise CantCopy
             parts = carry(infos, where=where, on_refused="drop", format="ttree")
             self.unread |= any(part.dropped for part in parts)
-            return [self._readable(part) for part in parts]
+            return parts
         choose = partial(carry, where=where, on_refused=self.options.on_refused, format=self.options.format)
         parts = choose(infos)
         self._drop(parts)
         return parts
-
-    def _readable(self, part: Carried) -> Carried:
-        """Leave out the fields that only some inputs have: they are copied, not read."""
-        common = self.common.get(part.path)
-        if common is None or common >= set(part.names):
-            return part
-        self.unread = True
-        return replace(part, branches=tuple(branch for branch in part.branches if branch.name in common))
 
     def _drop(self, parts: Sequence[Carried]) -> None:
         self.dropped.update({(part.path, name): why for part in parts for name, why in part.dropped})
@@ -177,12 +161,10 @@ class ValueMerge:
     def _begin(self, source: Source) -> None:
         """Let the first input decide on event trees, branches and identity."""
         infos = find_event_trees(source, self.options.event_trees, self.options.identity or DEFAULT_IDENTITY)
-        if self.copying and all(info.kind == "RNTuple" for info in infos):
-            self.common = fields_of_all(self.sources, [info.path for info in infos])
+        self.identity = choose_identity(source, infos, self.options)
         self.events = self._carry(infos, source.url)
         if self.options.schema == "backfill":
             self.events = self._unite()
-        self.identity = choose_identity(source, infos, self.options)
         self.finder.names = self.identity or ()
         if self.identity is None:
             which = "those values of each event that can be read" if self.unread else "each event's values"
@@ -234,8 +216,6 @@ class ValueMerge:
         try:
             same = copier.add(copier.prepare(source, paths)).sums == sums
         except (SchemaMismatch, UnsupportedContent) as error:
-            if self.common:
-                raise
             raise CantCopy from error
         if not same:
             raise CorruptFile("it changed while it was read", where=str(source.path))

@@ -14,7 +14,7 @@ from grid.rootio.sink import Sink
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.ntuple_copier import NTupleCopier
 from grid.rootio.verify import verify
-from sitecfg.errors import SchemaMismatch
+from sitecfg.errors import MissingIdentity, SchemaMismatch
 from tests.grid.rootio.judge import hadd, needs_root, run
 from tests.grid.rootio.ntuples import DEPTHS, MAKER, REAL, arrays, joined, merged, same
 
@@ -165,6 +165,25 @@ def test_an_input_whose_events_have_another_identity_is_refused(
     with pytest.raises(SchemaMismatch, match="event is"):
         merged([tmp_path / "a.root", tmp_path / "b.root"], tmp_path / "out.root", depth)
     assert not (tmp_path / "out.root").exists()
+
+
+@pytest.mark.parametrize(
+    ("identity", "words", "depths"),
+    [
+        (("run", "luck"), "aren't there: luck", DEPTHS),
+        (("x",), "x are no plain integers", DEPTHS[1:]),  # nobody looks at values that are only copied
+        (("flag",), "flag are no plain integers", DEPTHS[1:]),
+    ],
+)
+def test_an_identity_that_no_fields_are_is_refused_by_name(
+    tmp_path: Path, identity: tuple[str, ...], words: str, depths: list[str]
+) -> None:
+    with uproot.recreate(tmp_path / "in.root") as file:
+        file.mkrntuple("T", {"run": np.arange(9), "x": np.arange(9.0), "flag": np.arange(9) > 4})
+    for depth in depths:
+        with pytest.raises(MissingIdentity, match=words):
+            merged([tmp_path / "in.root"] * 2, tmp_path / "out.root", depth, identity=identity)
+        assert not (tmp_path / "out.root").exists()
 
 
 @pytest.mark.judge
