@@ -175,7 +175,7 @@ struct Rounded : Kind {
       if (how == "half") made->SetHalfPrecision();
       if (how == "truncated") made->SetTruncated(19);
       if (how == "truncated otherwise") made->SetTruncated(21);
-      if (how == "quantized") made->SetQuantized(10, {0, 1023});
+      if (how == "quantized") made->SetQuantized(10, {-1, 1022});
       if (how == "quantized otherwise") made->SetQuantized(10, {0, 2046});
       return made; }
    Field to_read() override { return std::make_unique<ROOT::RField<float>>(name); }

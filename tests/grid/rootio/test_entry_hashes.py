@@ -96,6 +96,10 @@ def test_parallel_ntuples_tell_events_apart_together(tmp_path: Path) -> None:
     a = write(write(tmp_path / "a.root", zero), events(), 9, tree="U")
     report = merged([a, a], tmp_path / "out.root", "proven", event_trees=("T", "U"))
     assert report.duplicates.events == N
+    other = write(write(tmp_path / "other.root", {"x": np.ones(N)}), events(), tree="U")
+    for number, trees in enumerate((("T", "U"), ("U", "T"))):
+        report = merged([a, other], tmp_path / f"{number}.root", "proven", event_trees=trees)
+        assert report.duplicates.events == 0
     short = write(write(tmp_path / "b.root", {"x": np.zeros(N - 1)}), events(), tree="U")
     with pytest.raises(SchemaMismatch, match="differ in length: T 199, U 200"):
         merged([short], tmp_path / "short.root", "proven", event_trees=("T", "U"))

@@ -198,13 +198,14 @@ def merge_and_split(maker: Told, order: Order, depth: str, cut: int, folder: Pat
     alike = len({(way.turn, way.compression) for way in order.ways}) == 1
     if alike:
         same_to_uproot(out, parts, order.usual)
-    # merges of merges
-    halves = [part for part in (parts[:cut], parts[cut:]) if part]
-    numbered = [folder / f"half{number}.root" for number in range(len(halves))]
-    for half, to in zip(halves, numbered, strict=True):
-        merge(half, to, MergeOptions(verify=depth))
-    merge(numbered, folder / "again.root", MergeOptions(verify=depth))
-    judge.hold(folder / "again.root", everything, blank, late=late)
+    # merges of merges; a half may be refused that goes well after files that know its late fields
+    halves = [span for span in ((0, cut), (cut, None)) if parts[slice(*span)]]
+    if not any(order._replace(ways=order.ways[slice(*span)]).refused for span in halves):
+        numbered = [folder / f"half{number}.root" for number in range(len(halves))]
+        for span, to in zip(halves, numbered, strict=True):
+            merge(parts[slice(*span)], to, MergeOptions(verify=depth))
+        merge(numbered, folder / "again.root", MergeOptions(verify=depth))
+        judge.hold(folder / "again.root", everything, blank, late=late)
     twice = merge([out, out], folder / "twice.root", MergeOptions(verify=depth))
     judge.hold(folder / "twice.root", everything * 2, blank * 2, late=late)
     if depth == "proven" or (depth == "sealed" and order.identity):
