@@ -15,8 +15,9 @@ from grid.rootio.valuemerge import ValueMerge
 from sitecfg.errors import UnsupportedContent
 from tests.grid.rootio.judge import dumped, hadd, needs_root
 from tests.grid.rootio.making import counted, events, flat, jagged, write
-from tests.grid.rootio.test_made_by_root import READABLE, Maker, Way, maker
+from tests.grid.rootio.test_made_by_root import READABLE, Way, maker
 from tests.grid.rootio.test_uniting import BACKFILL, menus
+from tests.grid.rootio.told import Told
 from tests.grid.rootio.tree_maker import OBJECTS
 
 __all__ = ["maker"]
@@ -55,7 +56,7 @@ def files(draw: st.DrawFn) -> list[tuple[list[str], Way]]:
 )
 @given(chosen=files(), depth=st.sampled_from(("copied", "sealed", "proven")))
 def test_branches_of_objects_go_along_with_plain_ones_that_are_filled_and_widened(
-    maker: Maker, chosen: list[tuple[list[str], Way]], depth: str
+    maker: Told, chosen: list[tuple[list[str], Way]], depth: str
 ) -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -135,7 +136,7 @@ def test_root_has_room_for_the_longest_list_that_is_made(tmp_path: Path) -> None
     assert dumped(LONGEST, tmp_path / "out.root") == [9, [1, 2] + [0] * 9]
 
 
-def test_lists_whose_offsets_depend_on_their_counter_are_unpacked(maker: Maker, tmp_path: Path) -> None:
+def test_lists_whose_offsets_depend_on_their_counter_are_unpacked(maker: Told, tmp_path: Path) -> None:
     parts = [tmp_path / "in0.root", tmp_path / "in1.root"]
     for number, (part, first) in enumerate(zip(parts, ("scalar I", ""), strict=True)):
         way = Way(60, 505, 1000, 99, 7, embedded=False, generated=True)
@@ -145,7 +146,7 @@ def test_lists_whose_offsets_depend_on_their_counter_are_unpacked(maker: Maker, 
     assert maker("differs", str(tmp_path / "out.root"), ["", "counted F"], list(range(120))) == ""
 
 
-def test_branches_of_objects_that_are_missing_are_not_made_up(maker: Maker, tmp_path: Path) -> None:
+def test_branches_of_objects_that_are_missing_are_not_made_up(maker: Told, tmp_path: Path) -> None:
     parts = [tmp_path / "in0.root", tmp_path / "in1.root"]
     for number, (part, what) in enumerate(zip(parts, ("clones", ""), strict=True)):
         maker("write", str(part), [what], 60 * number, *Way(60, 505, 1000, 99, 7, False, generated=False))
