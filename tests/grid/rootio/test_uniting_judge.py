@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import uproot
@@ -17,8 +18,10 @@ from tests.grid.rootio.judge import dumped, hadd, needs_root
 from tests.grid.rootio.making import counted, events, flat, jagged, write
 from tests.grid.rootio.test_made_by_root import READABLE, Way, maker
 from tests.grid.rootio.test_uniting import BACKFILL, menus
-from tests.grid.rootio.told import Told
 from tests.grid.rootio.tree_maker import OBJECTS
+
+if TYPE_CHECKING:
+    from tests.grid.rootio.told import Told
 
 __all__ = ["maker"]
 
