@@ -95,7 +95,7 @@ write("other", (ROOT.TH1D("weighted", "w", 5, 0, 2), "weighted"))
 for name in ("one", "two"): write(name, (ROOT.TObjString(name), "note"))
 narrow = ROOT.TH1C("narrow", "", 2, 0, 1); narrow.SetBinContent(1, 100)
 write("narrow", (narrow, "narrow"))
-near = ROOT.TH1K("of any shape", "", 2, 0, 1); near.Fill(0.5)
+near = ROOT.TGraphMultiErrors(2, 1)
 write("near", (near, "of any shape"))
 held, items = [ROOT.TH1D(name, name, 2, 0, 1) for name in ("x", "y")], ROOT.TList()
 for h in held: h.Fill(0.3); items.Add(h)
@@ -367,6 +367,6 @@ def test_what_is_written_about_merging_names_a_rule_for_each_class() -> None:
 
 
 def test_what_nobody_can_add_is_refused_by_name(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedContent, match="a TH1K can't be added") as caught:
+    with pytest.raises(UnsupportedContent, match="a TGraphMultiErrors can't be added") as caught:
         merge([small / "near.root"] * 2, tmp_path / "out.root")
     assert "near.root: of any shape" in caught.value.where
