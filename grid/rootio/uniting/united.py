@@ -86,7 +86,7 @@ class UnitedTree:
         self._wanted = {branch.name: branch for branch in wanted}
         self._counting = {branch.counter for branch in wanted if branch.counter is not None}
         _same_others(descriptions, self._wanted)
-        classes = {info.key: info for one in descriptions for info in one.classes}
+        classes = {info.key: info for one in reversed(descriptions) for info in one.classes}
         for info in read_streamers(streamer_list(0, Streamers()), 0, "").classes:
             classes.setdefault(info.key, info)
         first = descriptions[0]
@@ -118,6 +118,8 @@ class UnitedTree:
     def _fitted(self, fit: _Fit, view: TreeView, where: str) -> tuple[Said, Baskets, Filling]:
         found = baskets_of(view, where)
         tree = view.numbers(fit.template.tree)
+        if not tree.keys() >= {name for slot in self.template.tree for name in slot.names}:
+            raise UnsupportedContent("its tree says less of itself than that of the first input", where=where)
         if tree["fEntries"] and not (len(found.seeks) or found.embedded):
             raise CorruptFile(
                 f"it says that it has {tree['fEntries']} entries, and has no basket", where=where
@@ -159,7 +161,8 @@ class UnitedTree:
             for row, slot in enumerate(group.slots):
                 if (other := fit.limits.get(slot.number)) is not None:
                     for name, value in view.numbers([other]).items():
-                        limits[name][row] = _within(value, group.dtype[name])
+                        if name in (group.dtype.names or ()):
+                            limits[name][row] = _within(value, group.dtype[name])
             answer.append(limits)
         return answer
 

@@ -235,6 +235,25 @@ def damaged(path: Path, name: str, at: int, flip: int) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+@pytest.mark.parametrize("member", [b"fAutoSave", b"fMaximum", b"fBasketSize", b"fIsUnsigned"])
+def test_a_file_that_describes_its_classes_otherwise_is_merged_or_refused(
+    member: bytes, order: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.root", {"Events": events(3)}, compression="none")
+    write(tmp_path / "b.root", {"Events": events(2, first=5).add(flat("HLT_New", "?"), [1, 1])})
+    data = (tmp_path / "a.root").read_bytes()
+    (tmp_path / "a.root").write_bytes(data.replace(member, member[:-1] + b"X"))
+    paths = [tmp_path / f"{name}.root" for name in order]
+    found = answer(lambda: merge(paths, tmp_path / "out.root", BACKFILL))
+    if isinstance(found, GridError):
+        assert not (tmp_path / "out.root").exists()
+    else:
+        assert read_lists(tmp_path / "out.root")["event"] == (
+            [0, 1, 2, 5, 6] if order == "ab" else [5, 6, 0, 1, 2]
+        )
+
+
 @pytest.mark.parametrize("name", ["Bit_x", "nBit"])
 def test_damage_in_what_is_unpacked_is_found_at_every_depth(name: str, tmp_path: Path) -> None:
     paths = menus(tmp_path, 300)
