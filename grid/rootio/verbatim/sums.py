@@ -58,14 +58,17 @@ class EntrySums:
             held = np.flatnonzero(edges[1:] > edges[:-1])
             zero = np.ones(len(edges) - 1, np.bool_)
             zero[held] = np.maximum.reduceat(data[: edges[-1]], edges[held]) == 0 if len(held) else True
-            hashes = [np.where(zero, np.uint64(0), one) for one in hashes]
+            for one in hashes:
+                one[zero] = 0
         self._put(first, hashes)
 
     def add_rows(self, branch: int, first: int, rows: NDArray[np.uint8]) -> None:
         """Add entries of one width, uint8 ``[n, width]``; the same numbers as :meth:`add` of the same bytes."""
         hashes = [content.fixed(rows, salt) for salt in self._salts[:, branch].tolist()]
         if self._sparse:
-            hashes = [np.where(rows.any(axis=1), one, np.uint64(0)) for one in hashes]
+            zeros = np.zeros((1, rows.shape[1]), np.uint8)
+            for one, salt in zip(hashes, self._salts[branch], strict=True):
+                one[one == content.fixed(zeros, salt)] = 0
         self._put(first, hashes)
 
     def add_baskets(
