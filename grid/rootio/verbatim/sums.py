@@ -64,10 +64,11 @@ class EntrySums:
 
     def add_rows(self, branch: int, first: int, rows: NDArray[np.uint8]) -> None:
         """Add entries of one width, uint8 ``[n, width]``; the same numbers as :meth:`add` of the same bytes."""
-        hashes = [content.fixed(rows, salt) for salt in self._salts[:, branch].tolist()]
+        salts = self._salts[:, branch].tolist()
+        hashes = [content.fixed(rows, salt) for salt in salts]
         if self._sparse:
             zeros = np.zeros((1, rows.shape[1]), np.uint8)
-            for one, salt in zip(hashes, self._salts[branch], strict=True):
+            for one, salt in zip(hashes, salts, strict=True):
                 one[one == content.fixed(zeros, salt)] = 0
         self._put(first, hashes)
 
