@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from grid.rootio.format.envelopes import CHECKSUM
+from grid.rootio.verbatim.blocks import Unsound, follow, refuse, seals
 from kernels.adler import combine
 from sitecfg.errors import CorruptFile
 
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Copied", "Pages", "check_pages", "copy_pages"]
 
 _STRETCH: Final = 4 << 20
-_HEAD: Final = 9
-_LETTERS: Final = np.array(
-    [int.from_bytes(letters, "big") for letters in (b"ZL", b"L4", b"ZS", b"XZ", b"CS")]
-)
-_LZ4: Final = int.from_bytes(b"L4", "big")
 
 
 @dataclass(slots=True)
@@ -282,50 +278,15 @@ class _Worker:
     def _blocks(self, buffer: memoryview, numbers: NDArray[np.int64], begins: NDArray[np.int64]) -> int:
         """Follow the blocks of packed pages; return the bytes that the checksums in these alone cover."""
         data = np.frombuffer(buffer, np.uint8)
-        sizes, left = self.pages.sizes[numbers], self.pages.lengths[numbers].copy()
-        self._refuse(numbers, sizes > left, "it is longer than what it holds")
-        open_ = np.flatnonzero(sizes < left)
-        at, ends = begins.copy(), begins + sizes
-        covered = 0
-        while len(open_):
-            self._refuse(numbers[open_], at[open_] + _HEAD > ends[open_], "its blocks end early")
-            heads = data[at[open_, None] + np.arange(_HEAD)].astype(np.int64)
-            letters = heads[:, 0] << 8 | heads[:, 1]
-            packed = heads[:, 3] | heads[:, 4] << 8 | heads[:, 5] << 16
-            length = heads[:, 6] | heads[:, 7] << 8 | heads[:, 8] << 16
-            self._refuse(numbers[open_], ~np.isin(letters, _LETTERS), "no algorithm packs blocks like it")
-            at[open_] += _HEAD + packed
-            left[open_] -= length
-            bad = (at[open_] > ends[open_]) | (left[open_] < 0) | (length == 0)
-            self._refuse(numbers[open_], bad, "a block is larger than it")
-            if self.sealed and (self.prover is None or not self.prover.everything):
-                alone = (letters == _LZ4) & ~self.pages.sealed[numbers[open_]]
-                covered += self._lz4(buffer, numbers[open_[alone]], at[open_[alone]], packed[alone])
-            open_ = open_[left[open_] > 0]
-        full = sizes < self.pages.lengths[numbers]
-        self._refuse(numbers, full & (at != ends), "bytes follow its blocks")
-        return covered
-
-    def _lz4(
-        self,
-        buffer: memoryview,
-        numbers: NDArray[np.int64],
-        ends: NDArray[np.int64],
-        packed: NDArray[np.int64],
-    ) -> int:
-        from xxhash import xxh64_intdigest
-
-        for number, end, size in zip(numbers.tolist(), ends.tolist(), packed.tolist(), strict=True):
-            block = buffer[end - size : end]
-            if size < CHECKSUM or xxh64_intdigest(block[CHECKSUM:]) != int.from_bytes(
-                block[:CHECKSUM], "big"
-            ):
-                raise self._wrong(number, "its xxh64 does not match")
-        return int(packed.sum())
-
-    def _refuse(self, numbers: NDArray[np.int64], bad: NDArray[np.bool_], why: str) -> None:
-        if bad.any():
-            raise self._wrong(int(numbers[np.flatnonzero(bad)[0]]), why)
+        sizes, lengths = self.pages.sizes[numbers], self.pages.lengths[numbers]
+        try:
+            refuse(sizes > lengths, "is longer than what it holds")
+            blocks = follow(data, begins, begins + sizes, lengths)
+            if not self.sealed or (self.prover is not None and self.prover.everything):
+                return 0
+            return seals(data, buffer, blocks.of(~self.pages.sealed[numbers][blocks.rows]))
+        except Unsound as error:
+            raise self._wrong(int(numbers[error.row]), f"it {error.what}") from error
 
     def _wrong(self, number: int, why: str) -> CorruptFile:
         return CorruptFile(why, where=self.image.where(f"a page at {self.pages.offsets[number]}"))
