@@ -183,11 +183,11 @@ class CopyMerge(ABC):
 
     def _read_back(self, path: Path) -> Checksums:
         """Hold what was written against what was read."""
-        added = self.copier.check(path)
-        self.ids.hold(added.columns, str(path))
+        sums = self.copier.check(path, self.ids.see)
+        self.ids.hold(str(path))
         self.side.check(path)
         self.objects.check(path)
-        return added.sums
+        return sums
 
     @property
     def _identity(self) -> tuple[str, ...] | None:

@@ -138,6 +138,10 @@ class Finder:
             ),
         )
 
+    def clear(self) -> None:
+        """Forget all events."""
+        self._blocks, self._hashes = [], []
+
     def _having(self, repeated: NDArray[np.uint64]) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
         """Return the events that have one of these hashes, and what identifies each."""
         entries: list[NDArray[np.int64]] = []

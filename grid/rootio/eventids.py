@@ -51,7 +51,8 @@ class EventIds:
     def __init__(self, options: MergeOptions, folder: Path) -> None:
         self._options = options
         self._finder = Finder((), folder)
-        self._total = np.zeros(2, np.uint64)
+        self._total, self._seen = np.zeros(2, np.uint64), np.zeros(2, np.uint64)
+        self._sections = Counter[tuple[int, int]]()
         self._names: tuple[str, ...] = ()
         self.looked = False
         self.sections: tuple[tuple[int, int, int], ...] = ()
@@ -105,29 +106,30 @@ class EventIds:
             If there are some, and they are to be refused.
         """
         found = self._finder.find()
+        self._finder.clear()
         if found.events and self._options.duplicates == "refuse":
             raise events_occur_twice(found, reference)
         return found
 
-    def hold(self, columns: Sequence[NDArray[Any]], path: str) -> None:
-        """Hold the events of the output against those of the inputs.
+    def see(self, columns: Sequence[NDArray[Any]]) -> None:
+        """Take in some events of the output; in any order."""
+        for start in range(0, len(columns[0]) if columns else 0, _AT_ONCE):
+            some = [column[start : start + _AT_ONCE] for column in columns]
+            self._seen += fingerprint.fingerprint(fingerprint.event_keys(some))
+            for run, section, events in sections_of(dict(zip(self._names, some, strict=False))):
+                self._sections[run, section] += events
+
+    def hold(self, path: str) -> None:
+        """Hold the events of the output, all of which were seen, against those of the inputs.
 
         Raises
         ------
         ClosureError
             If they are others.
         """
-        if not self._names:
-            return
-        found, sections = np.zeros(2, np.uint64), Counter[tuple[int, int]]()
-        for start in range(0, len(columns[0]), _AT_ONCE):
-            some = [column[start : start + _AT_ONCE] for column in columns]
-            found += fingerprint.fingerprint(fingerprint.event_keys(some))
-            for run, section, events in sections_of(dict(zip(self._names, some, strict=True))):
-                sections[run, section] += events
-        if (found != self._total).any():
+        if self._names and (self._seen != self._total).any():
             raise ClosureError("it holds other events than its inputs", where=path)
-        self.sections = listed(sections)
+        self.sections = listed(self._sections)
 
     def notes(self, duplicates: Duplicates) -> list[str]:
         """Say what is not known of the events, and what is odd."""

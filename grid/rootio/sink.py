@@ -67,7 +67,7 @@ class SinkObject:
 
     directory: _Directory
     names: tuple[bytes, bytes, bytes]
-    body: Callable[[int], bytes]
+    body: Callable[[int], bytes | bytearray]
     before: Callable[[], None] | None = None
 
     @property
@@ -334,7 +334,10 @@ class Sink:
         return made
 
     def _put(
-        self, directory: _Directory | None, names: tuple[bytes, bytes, bytes], body: Callable[[int], bytes]
+        self,
+        directory: _Directory | None,
+        names: tuple[bytes, bytes, bytes],
+        body: Callable[[int], bytes | bytearray],
     ) -> Key:
         """Append an object under a key; `body` makes its bytes for a key of a given length."""
         at = self._out.position

@@ -120,7 +120,7 @@ class ValueMerge:
             self.dropped.update({(path, ""): why for path, why in self.objects.dropped.items()})
             duplicates = self._duplicates()
             record = sink.record = {**given, **self._found(duplicates)}
-            written = sink.close(lambda path: copier.check(path).sums) if copier else sink.close()
+            written = sink.close(copier.check) if copier else sink.close()
             self.side.check_pages(self.out)
             self.objects.check(self.out)
             self.started = len(self.sources)

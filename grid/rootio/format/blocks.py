@@ -71,13 +71,13 @@ class Compression:
         return f"{self.algorithm}:{self.level}" if self.level else "none"
 
 
-def pack(data: bytes, compression: Compression) -> bytes:
+def pack(data: bytes | bytearray, compression: Compression) -> bytes:
     """Return `data` in blocks, or `data` itself where packing does not make it smaller.
 
     The bytes depend on nothing but the arguments and the codec's library. Releases the GIL while packing.
     """
     if not compression.level or len(data) <= HEAD + 8:
-        return data
+        return bytes(data)
     _, letters, method = ALGORITHMS[compression.algorithm]
     squeeze = _squeezer(compression)
     blocks = []
@@ -85,19 +85,19 @@ def pack(data: bytes, compression: Compression) -> bytes:
         part = data[start : start + BLOCK] if len(data) > BLOCK else data
         packed = squeeze(part)
         if len(packed) > BLOCK:
-            return data
+            return bytes(data)
         blocks.append(
             letters + bytes((method,)) + len(packed).to_bytes(3, "little") + len(part).to_bytes(3, "little")
         )
         blocks.append(packed)
     size = sum(map(len, blocks))
     # an object as long as its unpacked self means "not packed" to every reader
-    return b"".join(blocks) if size < len(data) else data
+    return b"".join(blocks) if size < len(data) else bytes(data)
 
 
-def _squeezer(compression: Compression) -> Callable[[bytes], bytes]:
+def _squeezer(compression: Compression) -> Callable[[bytes | bytearray], bytes]:
     """Return this thread's packing function; the codecs' contexts are kept, not shared."""
-    known: dict[Compression, Callable[[bytes], bytes]] | None = getattr(_local, "squeezers", None)
+    known: dict[Compression, Callable[[bytes | bytearray], bytes]] | None = getattr(_local, "squeezers", None)
     if known is None:
         known = _local.squeezers = {}
     if compression not in known:
@@ -105,33 +105,35 @@ def _squeezer(compression: Compression) -> Callable[[bytes], bytes]:
     return known[compression]
 
 
-def _zlib(level: int) -> Callable[[bytes], bytes]:
+def _zlib(level: int) -> Callable[[bytes | bytearray], bytes]:
     import zlib
 
     return lambda data: zlib.compress(data, level)
 
 
-def _lzma(level: int) -> Callable[[bytes], bytes]:
+def _lzma(level: int) -> Callable[[bytes | bytearray], bytes]:
     import lzma
 
     return lambda data: lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC32, level)
 
 
-def _zstd(level: int) -> Callable[[bytes], bytes]:
+def _zstd(level: int) -> Callable[[bytes | bytearray], bytes]:
     import zstandard
 
     # ROOT's own frames carry no checksum, so that a flipped bit may unpack; its reader tests the one in ours.
-    compress: Callable[[bytes], bytes] = zstandard.ZstdCompressor(level=level, write_checksum=True).compress
+    compress: Callable[[bytes | bytearray], bytes] = zstandard.ZstdCompressor(
+        level=level, write_checksum=True
+    ).compress
     return compress
 
 
-def _lz4(level: int) -> Callable[[bytes], bytes]:
+def _lz4(level: int) -> Callable[[bytes | bytearray], bytes]:
     import lz4.block
     from xxhash import xxh64_intdigest
 
     options: dict[str, Any] = {"mode": "high_compression", "compression": level} if level >= 4 else {}
 
-    def squeeze(data: bytes) -> bytes:
+    def squeeze(data: bytes | bytearray) -> bytes:
         packed: bytes = lz4.block.compress(data, store_size=False, **options)
         return struct.pack(">Q", xxh64_intdigest(packed)) + packed
 

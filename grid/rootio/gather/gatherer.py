@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from grid.rootio.gather.unpacked import Raw
 from grid.rootio.verbatim.baskets import baskets_of
 from grid.rootio.verbatim.sums import EntrySums
 from grid.rootio.verbatim.template import Differs, Template
-from grid.rootio.verbatim.tree import in_order
+from grid.rootio.verbatim.tree import in_order, laid
 from grid.rootio.verbatim.treeindex import same
 from sitecfg.errors import ClosureError, UnsupportedContent
 
@@ -159,7 +159,7 @@ class Gatherer:
         except Differs as error:
             raise ClosureError("its tree is not described as that of the input", where=where) from error
         baskets = baskets_of(view, where)
-        lie = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks])
+        lie = laid(baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks)
         wanted, _ = self._lies(stream)
         if view.numbers(self._template.tree)["fEntries"] != entries or baskets.embedded:
             raise ClosureError(f"its tree does not have {entries} entries", where=where)
@@ -271,10 +271,13 @@ class Gatherer:
         self._lie[stream].extend((index, size, first, place, basket.unpacked + len(head)))
         self._written[number, stream] += basket.entries
 
-    def _lies(self, stream: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _lies(self, stream: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the baskets of an output as `MergedTree.lie` has them, and their unpacked sizes."""
-        lie = in_order(np.frombuffer(self._lie[stream], np.int64).reshape(-1, 5).T)
-        return lie[:4], lie[4]
+        branches, nbytes, firsts, seeks, unpacked = (
+            np.frombuffer(self._lie[stream], np.int64).reshape(-1, 5).T
+        )
+        order = np.lexsort((firsts, branches))
+        return laid(branches, nbytes, firsts, seeks)[order], unpacked[order]
 
     def _tree(self, stream: int, entries: int) -> CutTree:
         tree = CutTree(self._template)

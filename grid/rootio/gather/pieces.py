@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grid.rootio.gather.unpacked import inside, read_basket
-from grid.rootio.verbatim.tree import in_order
 from sitecfg.errors import CorruptFile
 
 if TYPE_CHECKING:
@@ -53,8 +52,9 @@ def read_pieces(image: Image, of: Pieces, stop: int, at: int = 0) -> Iterator[tu
 
 def pieces_of(view: TreeView, baskets: Baskets, where: str) -> dict[int, Pieces]:
     """Return the baskets of each branch that has some, in order; they must follow each other without a gap."""
-    rows = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks, baskets.entries])
-    owner, nbytes, firsts, seeks, entries = in_order(rows)
+    order = np.lexsort((baskets.firsts, baskets.branches))
+    columns = baskets.branches, baskets.nbytes, baskets.firsts, baskets.seeks, baskets.entries
+    owner, nbytes, firsts, seeks, entries = (column[order] for column in columns)
     embedded: dict[int, list[Any]] = {}
     for one in sorted(baskets.embedded, key=lambda one: one.first):
         embedded.setdefault(one.branch, []).append(one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class CutTree(MergedTree):
         self,
         view: TreeView,
         baskets: Baskets,
-        lie: NDArray[np.int64],
+        lie: NDArray[Any],
         unpacked: NDArray[np.int64],
         entries: int,
         index: TreeIndex | None,
@@ -57,11 +57,12 @@ class CutTree(MergedTree):
         if numbers.get("fAutoFlush", 0) > 0:
             self._first["fAutoFlush"] = _AUTO_FLUSH
         self._limits = [view.gather(group) for group in self.template.limits]
-        self._baskets, self._indices, self.table = [lie], [(0, index)], table
+        self._baskets, self._in_order = [lie], True
+        self._indices, self.table = [(0, index)], table
         number = len(self.template.branches)
         self._branches = dict(baskets.numbers)
         follows = self._branches["fEntries"] == numbers["fEntries"]
         self._branches["fEntries"] = np.where(follows, entries, self._branches["fEntries"])
-        for name, sizes in (("fTotBytes", unpacked), ("fZipBytes", lie[1])):
+        for name, sizes in (("fTotBytes", unpacked), ("fZipBytes", lie["nbytes"])):
             self._branches[name] = np.zeros(number, np.int64)
-            np.add.at(self._branches[name], lie[0], sizes)
+            np.add.at(self._branches[name], lie["branch"], sizes)

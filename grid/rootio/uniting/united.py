@@ -141,7 +141,7 @@ class UnitedTree:
             found.nbytes[stay],
             found.firsts[stay],
             found.entries[stay],
-            fit.branches[found.branches[stay]],
+            fit.branches[found.branches[stay]].astype(np.int32),
             numbers,
             [
                 replace(one, branch=int(fit.branches[one.branch]))

@@ -51,5 +51,8 @@ class Appender(Protocol):
     def finish(self) -> None:
         """Tell the output what its descriptions are."""
 
-    def check(self, path: Path) -> Added:
-        """Read the finished output as an input is read, and hold it against what was copied."""
+    def check(self, path: Path, seen: Callable[[Sequence[NDArray[Any]]], None] | None = None) -> Checksums:
+        """Read the finished output as an input is read, hold it against what was copied, return its checksums.
+
+        `seen` is told what tells its events apart, some events at a time, in any order.
+        """

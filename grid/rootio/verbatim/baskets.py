@@ -27,6 +27,10 @@ _REFERENCED: Final = 1 << 4
 #: A list of baskets without any: byte count and version, TObject, name, two numbers.
 _EMPTY: Final = 4 + 2 + 10 + 1 + 8
 _NEW_CLASS: Final = 0xFFFFFFFF
+#: About so many baskets are looked at together.
+_TOGETHER: Final = 1 << 17
+#: The entries that a basket can say it has.
+_MOST: Final = (1 << 31) - 1
 #: How an embedded basket says what follows: nothing, offsets or none, displacements, and the data.
 _WITH_DATA, _FIXED, _DISPLACED, _GENERATED = 10, 2, 40, 80
 
@@ -64,16 +68,16 @@ class Late(NamedTuple):
 
 @dataclass(slots=True)
 class Baskets:
-    """The baskets of one tree of one file, branch after branch: ``[n]`` int64 each.
+    """The baskets of one tree of one file, branch after branch: ``[n]`` each. There may be millions.
 
     ``numbers`` is what the branches say of themselves, ``[branches]`` each.
     """
 
     seeks: NDArray[np.int64]
-    nbytes: NDArray[np.int64]
+    nbytes: NDArray[np.int32]
     firsts: NDArray[np.int64]
-    entries: NDArray[np.int64]
-    branches: NDArray[np.int64]
+    entries: NDArray[np.int32]
+    branches: NDArray[np.int32]
     numbers: dict[str, NDArray[Any]]
     embedded: list[Embedded]
 
@@ -89,28 +93,66 @@ def baskets_of(view: TreeView, where: str) -> Baskets:
         If a branch has other entries than its tree, or keeps its baskets in another file.
     """
     total = int(view.numbers(view.template.tree)["fEntries"])
-    branches = view.template.branches
     numbers = branch_numbers(view)
+    embedded: list[Embedded] = []
+    columns: list[list[NDArray[Any]]] = [[], [], [], [], []]
+    first = 0
+    for stop in _groups(numbers["fMaxBaskets"]):
+        part = _of_branches(view, range(first, stop), numbers, embedded, where)
+        for column, values in zip(columns, part, strict=True):
+            column.append(values)
+        first = stop
+    seeks, nbytes, firsts, entries, owners = (_together(column) for column in columns)
+    found = Baskets(seeks, nbytes, firsts, entries, owners, numbers, embedded)
+    _same_entries(view, found, total, where)
+    return found
+
+
+def _together(column: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return parts as one array, and forget them."""
+    whole = column[0] if len(column) == 1 else np.concatenate(column)
+    column.clear()
+    return whole
+
+
+def _groups(rooms: NDArray[np.int64]) -> list[int]:
+    """Return where groups of branches end that have not many baskets each."""
+    group = np.cumsum(np.maximum(rooms, 0)) // _TOGETHER
+    return [*(np.flatnonzero(np.diff(group)) + 1).tolist(), len(rooms)]
+
+
+def _of_branches(
+    view: TreeView,
+    which: range,
+    numbers: dict[str, NDArray[Any]],
+    embedded: list[Embedded],
+    where: str,
+) -> tuple[NDArray[Any], ...]:
+    """Return the baskets on file of some branches as :class:`Baskets` has them, and add those inside the tree."""
+    branches = view.template.branches[which.start : which.stop]
     room, (nbytes, firsts, seeks) = view.arrays([branch.baskets for branch in branches])
-    owner = np.repeat(np.arange(len(branches)), room)
+    owner = np.repeat(np.arange(which.start, which.stop), room)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(room) - room, room)
     written, entries = numbers["fWriteBasket"][owner], numbers["fEntries"][owner].astype(np.int64)
     after = within + 1
-    goes_on = (after < room[owner]) & (after <= written)
+    goes_on = (after < np.repeat(room, room)) & (after <= written)
     held = np.where(goes_on, np.append(firsts[1:], 0), entries) - firsts
     used = seeks > 0
     _refuse(view, owner[used & (within > written)], "has more baskets than it says", where)
     _refuse(view, owner[used & (held < 0)], "has baskets that are out of order", where)
+    _refuse(view, owner[used & (held > _MOST)], "has a basket with more entries than one can have", where)
     ends = np.cumsum(room)
-    embedded = [
-        one
-        for index, branch in enumerate(branches)
-        if view.size(branch.embedded) > _EMPTY
-        for one in _embedded_in(view, index, firsts[ends[index] - room[index] : ends[index]], where)
-    ]
-    found = Baskets(seeks[used], nbytes[used], firsts[used], held[used], owner[used], numbers, embedded)
-    _same_entries(view, found, total, where)
-    return found
+    for row, branch in enumerate(branches):
+        if view.size(branch.embedded) > _EMPTY:
+            mine = firsts[ends[row] - room[row] : ends[row]]
+            embedded += _embedded_in(view, which.start + row, mine, where)
+    return (
+        seeks[used],
+        nbytes[used].astype(np.int32),
+        firsts[used],
+        held[used].astype(np.int32),
+        owner[used].astype(np.int32),
+    )
 
 
 def branch_numbers(view: TreeView) -> dict[str, NDArray[Any]]:

@@ -81,10 +81,10 @@ class Job:
     """
 
     seeks: NDArray[np.int64]
-    nbytes: NDArray[np.int64]
+    nbytes: NDArray[np.integer[Any]]
     firsts: NDArray[np.int64]
-    entries: NDArray[np.int64]
-    kinds: NDArray[np.int64]
+    entries: NDArray[np.integer[Any]]
+    kinds: NDArray[np.integer[Any]]
     names: Sequence[bytes]
     parents: NDArray[np.int64]
     homes: NDArray[np.int64]
@@ -195,7 +195,7 @@ class Checker:
     def _wanted(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self.prover is None:
             return np.zeros(len(numbers), np.bool_)
-        return self.prover.wants(self.job.kinds[numbers])
+        return self.prover.wants(self.job.kinds[numbers].astype(np.int64))
 
     def _heads(
         self,
@@ -223,7 +223,7 @@ class Checker:
         heads: NDArray[Any],
     ) -> int:
         job, layout = self.job, _BIG if heads.dtype == _BIG else _SMALL
-        kinds = job.kinds[numbers]
+        kinds = job.kinds[numbers].astype(np.int64)
         names_at = at + layout.itemsize
         odd = self._odd_names(data, names_at, kinds)
         if len(odd):
@@ -247,7 +247,7 @@ class Checker:
         covered = seals(data, buffer, blocks) if self.sealed else 0
         if self.prover is not None:
             sizes = extra * (data[tail_at + _TAIL.itemsize] & AS_SIZES)
-            said = (kinds, job.firsts[numbers], job.entries[numbers])
+            said = (kinds, job.firsts[numbers], job.entries[numbers].astype(np.int64))
             inside = Insides(*said, unpacked, last - length, length, sizes.astype(np.bool_))
             covered += self._look_inside(self.prover, buffer, data, begins, ends, inside, blocks)
         if self.target is not None:

@@ -19,7 +19,7 @@ from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.proving import Inside, Prover
 from grid.rootio.verbatim.stretches import Passage
 from grid.rootio.verbatim.template import Differs, Template
-from grid.rootio.verbatim.tree import MergedTree, in_order
+from grid.rootio.verbatim.tree import MergedTree
 from grid.rootio.verbatim.treeindex import same
 from kernels import content
 from sitecfg.errors import ClosureError, InputError, SchemaMismatch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.sink import Sink, SinkObject
     from grid.rootio.verbatim.baskets import Baskets, Embedded
     from grid.rootio.verbatim.fitting import Rest, United
@@ -195,8 +196,10 @@ class Copier:
         for tree in self._trees.values():
             tree.made.body = tree.merged.body
 
-    def check(self, path: Path) -> Added:
-        """Read the finished output as an input is read, and hold it against what was copied.
+    def check(self, path: Path, seen: Callable[[Sequence[NDArray[Any]]], None] | None = None) -> Checksums:
+        """Read the finished output as an input is read, hold it against what was copied, return its checksums.
+
+        `seen` is told what tells its events apart, some events at a time, in any order.
 
         Raises
         ------
@@ -206,15 +209,15 @@ class Copier:
         try:
             with Input(path) as source:
                 parts = [self._own_part(source, name) for name in self._trees]
+                for part in parts:
+                    self._as_written(part, str(path))
                 # checksums say whether the bytes are those that were copied: only what tells events apart is unpacked
-                prover = self._prover(parts, everything=False)
-                job, _ = _job(parts)
+                prover = self._prover(parts, everything=False, seen=seen)
+                job, _ = _job(parts, release=True)
                 checked = check(source.image, job, sealed=False, passage=self._passage, prover=prover)
         except (InputError, KeyError) as error:
             raise ClosureError(f"what was written is not sound: {error}", where=str(path)) from error
-        for part in parts:
-            self._as_written(part, str(path))
-        return Added(checked.sums, [] if prover is None else prover.columns)
+        return checked.sums
 
     def _identify(self, parts: Sequence[_Part]) -> None:
         """Choose the branches that tell events apart."""
@@ -232,7 +235,13 @@ class Copier:
                 self._keys = {kind: dtype for ((kind, dtype),) in wanted if dtype is not None}
                 return
 
-    def _prover(self, parts: Sequence[_Part], *, everything: bool) -> Prover | None:
+    def _prover(
+        self,
+        parts: Sequence[_Part],
+        *,
+        everything: bool,
+        seen: Callable[[Sequence[NDArray[Any]]], None] | None = None,
+    ) -> Prover | None:
         """Return what looks into the baskets of an input, if anything has to."""
         if not (everything or self._keys):
             return None
@@ -245,7 +254,7 @@ class Copier:
             if not self._keys:
                 content.expect(sum(int(part.baskets.nbytes.sum()) for part in parts))
         names = [f"{part.path} {_str(branch.name)}" for part in parts for branch in part.template.branches]
-        return Prover(entries.pop(), self._keys, names, everything=everything)
+        return Prover(entries.pop(), self._keys, names, everything=everything, seen=seen)
 
     def _as_written(self, part: _Part, path: str) -> None:
         """Hold a tree that was read back against what was copied: the same baskets in each branch and order."""
@@ -259,9 +268,7 @@ class Copier:
             raise ClosureError(
                 "its tree does not have the table of references of the inputs' trees", where=path
             )
-        lie = in_order(np.stack([found.branches, found.nbytes, found.firsts, found.seeks]))
-        wanted = merged.lie()
-        if lie.shape != wanted.shape or (lie != wanted).any():
+        if not merged.holds(found):
             raise ClosureError(
                 "its branches don't have the baskets of the inputs, in their order", where=path
             )
@@ -355,33 +362,37 @@ def _str(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _job(parts: Sequence[_Part]) -> tuple[Job, NDArray[np.int64]]:
-    """Put the baskets of all trees of an input in the order in which they lie there; return that order, too."""
+def _job(parts: Sequence[_Part], *, release: bool = False) -> tuple[Job, NDArray[np.int64]]:
+    """Put the baskets of all trees of an input in the order in which they lie there; return that order, too.
+
+    ``release``: take them from the parts, so that they are not in memory twice.
+    """
     names: list[bytes] = []
-    columns: list[list[Any]] = [[], [], [], [], [], [], []]
+    bases = []
     for part in parts:
-        base = len(names)
-        branches = part.template.branches
-        names += [text(b"TBasket") + text(branch.name) + text(part.tree.made.names[1]) for branch in branches]
-        for column, values in zip(
-            columns,
-            (
-                part.baskets.seeks,
-                part.baskets.nbytes,
-                part.baskets.firsts,
-                part.baskets.entries,
-                part.baskets.branches + base,
-                np.full(len(branches), part.parent),
-                np.full(len(branches), part.tree.made.place),
-            ),
-            strict=True,
-        ):
-            column.append(values)
-    seeks, nbytes, firsts, entries, kinds, parents, homes = (
-        np.concatenate(column) if column else np.zeros(0, np.int64) for column in columns
+        bases.append(len(names))
+        names += [
+            text(b"TBasket") + text(branch.name) + text(part.tree.made.names[1])
+            for branch in part.template.branches
+        ]
+    parents, homes = (
+        np.repeat(places, [len(part.template.branches) for part in parts])
+        for places in ([part.parent for part in parts], [part.tree.made.place for part in parts])
     )
-    order = np.argsort(seeks, kind="stable")
-    seeks, nbytes, firsts, entries, kinds = (
-        column[order] for column in (seeks, nbytes, firsts, entries, kinds)
-    )
+    order = np.argsort(_together([part.baskets.seeks for part in parts]), kind="stable")
+    columns = []
+    for name in ("seeks", "nbytes", "firsts", "entries", "branches"):
+        mine = [getattr(part.baskets, name) for part in parts]
+        if name == "branches":
+            mine = [column + base if base else column for column, base in zip(mine, bases, strict=True)]
+        columns.append(_together(mine)[order])
+        for part in parts if release else ():
+            setattr(part.baskets, name, columns[-1][:0])
+    seeks, nbytes, firsts, entries, kinds = columns
     return Job(seeks, nbytes, firsts, entries, kinds, names, parents, homes), order
+
+
+def _together(column: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    if len(column) == 1:
+        return column[0]
+    return np.concatenate(column) if column else np.zeros(0, np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,11 +24,12 @@ from grid.rootio.verbatim.stretches import Passage
 from sitecfg.errors import ClosureError, InputError, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from grid.rootio.checksums import Checksums
     from grid.rootio.sink import Sink
 
 __all__ = ["NTupleCopier"]
@@ -194,8 +195,10 @@ class NTupleCopier:
         for merged in self._merged.values():
             self._finish(merged)
 
-    def check(self, path: Path) -> Added:
-        """Read the finished output as an input is read, and hold it against what was copied.
+    def check(self, path: Path, seen: Callable[[Sequence[NDArray[Any]]], None] | None = None) -> Checksums:
+        """Read the finished output as an input is read, hold it against what was copied, return its checksums.
+
+        `seen` is told what tells its events apart.
 
         Raises
         ------
@@ -224,7 +227,9 @@ class NTupleCopier:
                 raise ClosureError(
                     "its fields don't have the pages of the inputs, in their order", where=one.where
                 )
-        return Added(checked.sums, [] if prover is None else prover.columns)
+        if seen is not None and prover is not None:
+            seen(prover.columns)
+        return checked.sums
 
     def _pages(self, source: Input, found: list[tuple[str, NTuple]], *, everything: bool) -> _Prepared:
         """Find all pages of a file, and what looks into them, if anything has to."""

@@ -9,13 +9,14 @@ import numpy as np
 from grid.rootio.format.baskets import entry_offsets
 from grid.rootio.format.unpack import blocks_of
 from grid.rootio.verbatim.blocks import Unsound, refuse
+from grid.rootio.verbatim.segments import Segments
 from grid.rootio.verbatim.sums import EntrySums
 from kernels import baskets
 from kernels.rows import falling
 from sitecfg.errors import CorruptFile, UnsupportedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -90,6 +91,8 @@ class Prover:
         For each kind a name of its branch, the same in all inputs; what of it goes into the hashes.
     everything
         Whether every basket is unpacked, or only those of the identity.
+    seen
+        Takes the identity of some events after the other, in any order; it is not held then.
     """
 
     def __init__(
@@ -99,10 +102,13 @@ class Prover:
         salts: Sequence[str],
         *,
         everything: bool,
+        seen: Callable[[Sequence[NDArray[Any]]], None] | None = None,
     ) -> None:
         self._identity, self._everything = dict(identity), everything
         self._identifies = np.isin(np.arange(len(salts)), list(identity))
-        self._columns = {kind: np.zeros(entries, dtype.newbyteorder("=")) for kind, dtype in identity.items()}
+        self._segments = None if seen is None else Segments(entries, identity, seen)
+        held = identity if seen is None else {}
+        self._columns = {kind: np.zeros(entries, dtype.newbyteorder("=")) for kind, dtype in held.items()}
         hashing = everything and not identity
         self._sums = EntrySums(entries, salts, rounds=_ROUNDS) if hashing else None
         self._entries = entries
@@ -193,8 +199,11 @@ class Prover:
             raise CorruptFile(
                 f"it holds {inside.data} bytes for {inside.entries} numbers of {dtype.itemsize} bytes"
             )
-        stop = inside.first + inside.entries
-        self._columns[inside.kind][inside.first : stop] = np.frombuffer(data, dtype, inside.entries)
+        values = np.frombuffer(data, dtype, inside.entries)
+        if self._segments is not None:
+            self._segments.put(inside.kind, inside.first, values)
+        else:
+            self._columns[inside.kind][inside.first : inside.first + inside.entries] = values
 
 
 def _one_behind_the_other(

@@ -222,15 +222,9 @@ def _items(
     data: NDArray[np.uint8], begins: NDArray[np.int64], counts: NDArray[np.int64], widths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return the items of arrays that stand apart."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    answer = np.empty(len(owner), np.int64)
-    for width in (4, 8):
-        mine = widths[owner] == width
-        at = begins[owner[mine]] + within[mine] * width
-        taken = np.ascontiguousarray(data[at[:, None] + np.arange(width)])
-        answer[mine] = taken.view(f">i{width}").reshape(-1)
-    return answer
+    rows = zip(begins.tolist(), counts.tolist(), widths.tolist(), strict=True)
+    parts = [np.frombuffer(data, f">i{width}", count, begin) for begin, count, width in rows if count]
+    return np.concatenate([np.zeros(0, np.int64), *parts], dtype=np.int64)
 
 
 def arrays_length(data: bytes, at: int, count: int, widths: Iterable[int]) -> int:

@@ -217,7 +217,9 @@ class Template:
             raise Differs
         return view
 
-    def fill(self, contents: Mapping[Slot, bytes], key_length: int, table: RefTable | None = None) -> bytes:
+    def fill(
+        self, contents: Mapping[Slot, bytes], key_length: int, table: RefTable | None = None
+    ) -> bytearray:
         """Return the tree with other contents of some slots, and another table, for a key of this length."""
         if self.table is not None and table is not None:
             contents = {**contents, **self.table.encode(table, self._data)}
@@ -226,12 +228,12 @@ class Template:
         for slot, new in zip(self.slots, filled, strict=True):
             parts += [self._data[at : slot.begin], new]
             at = slot.end
-        out = bytearray(b"".join([*parts, self._data[at:]]))
+        out = bytearray().join([*parts, self._data[at:]])
         self.literal.patch(out, filled, key_length)
         if self.table is not None and table is not None:
             (end,) = self.literal.moved(np.array([self.table.parents.end]), filled).tolist()
             self.table.refer(out, end, table, self.literal.branches(filled, key_length))
-        return bytes(out)
+        return out
 
     # What is where.
 

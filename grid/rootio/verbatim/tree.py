@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from grid.rootio.verbatim.template import Template
     from grid.rootio.verbatim.treeindex import TreeIndex
 
-__all__ = ["MergedTree", "in_order"]
+__all__ = ["LIE", "MergedTree", "in_order", "laid"]
+
+#: How a basket lies: its branch, its size, its first entry, and its position. There may be millions.
+LIE: Final = np.dtype([("branch", np.int32), ("nbytes", np.int32), ("first", np.int64), ("seek", np.int64)])
 
 _NO_BASKETS = tobject() + text("")
 #: The least room for baskets that ROOT gives a branch.
@@ -53,8 +57,9 @@ class MergedTree:
         self._flush: float = 0
         self._ends: list[int] = []
         self._sizes: list[int] = []
-        #: For each input: branch, size, first entry and position of every basket in the output, int64 ``[4, n]``.
-        self._baskets: list[NDArray[np.int64]] = []
+        #: How the baskets of each input lie in the output, or of all together, in order.
+        self._baskets: list[NDArray[Any]] = []
+        self._in_order = False
         self._limits: list[NDArray[Any]] = []
         #: The indices of the inputs that have entries, and how many entries come before each.
         self._indices: list[tuple[int, TreeIndex | None]] = []
@@ -94,12 +99,13 @@ class MergedTree:
         self._add_branches(baskets, late)
         if numbers["fEntries"] or not self._limits:
             self._widen(said.limits)
-        mine = np.stack([baskets.branches, baskets.nbytes, baskets.firsts, seeks])
-        put = [(one.branch, one.nbytes, one.first, one.seek) for one in late]
-        mine = np.concatenate([mine, np.array(put, np.int64).reshape(-1, 4).T], axis=1)
-        mine[2] += self.entries
+        copied = laid(baskets.branches, baskets.nbytes, baskets.firsts, seeks)
+        put = np.array([(one.branch, one.nbytes, one.first, one.seek) for one in late], LIE)
+        mine = np.concatenate([copied, put]) if late else copied
+        mine["first"] += self.entries
         self._refuse_far(mine)
         self._baskets.append(mine)
+        self._in_order = False
         self.entries += int(numbers["fEntries"])
 
     @property
@@ -107,11 +113,15 @@ class MergedTree:
         """The index of all of it."""
         return joined(self._indices)
 
-    def lie(self) -> NDArray[np.int64]:
-        """Return branch, size, first entry and position of every basket, branch by branch in order of entries."""
-        return in_order(np.concatenate(self._baskets, axis=1))
+    def lie(self) -> NDArray[Any]:
+        """Return how every basket lies (:data:`LIE`), branch by branch in order of entries."""
+        if len(self._baskets) != 1 or not self._in_order:
+            whole = np.concatenate([np.zeros(0, LIE), *self._baskets])
+            self._baskets = []  # they need not be in memory twice
+            self._baskets, self._in_order = [in_order(whole)], True
+        return self._baskets[0]
 
-    def body(self, key_length: int) -> bytes:
+    def body(self, key_length: int) -> bytearray:
         """Return the tree's bytes for a key of this length."""
         contents: dict[Slot, bytes] = {}
         said = {name: column.tolist() for name, column in self._branches.items()}
@@ -124,9 +134,19 @@ class MergedTree:
         self._whole(contents)
         return self.template.fill(contents, key_length, self.table)
 
-    def _refuse_far(self, lie: NDArray[np.int64]) -> None:
+    def holds(self, found: Baskets) -> bool:
+        """Whether these are the baskets of the tree; how its own lie is forgotten then, as there may be millions."""
+        lie = self.lie()
+        columns = found.branches, found.nbytes, found.firsts, found.seeks
+        same = len(lie) == len(found.seeks) and all(
+            bool((lie[name] == column).all()) for name, column in zip(LIE.names or (), columns, strict=True)
+        )
+        self._baskets = [] if same else self._baskets
+        return same
+
+    def _refuse_far(self, lie: NDArray[Any]) -> None:
         """Refuse positions that the description has no room for."""
-        if self._narrow and lie[2:4].max(initial=0) > _NARROW:
+        if self._narrow and max(lie[name].max(initial=0) for name in ("first", "seek")) > _NARROW:
             raise UnsupportedContent(
                 "its description has 4-byte positions, and the output is too large for these"
             )
@@ -180,26 +200,20 @@ class MergedTree:
 
     def _laid_out(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield for each branch how many baskets it has, room for how many, and its arrays of them."""
-        branches = self.template.branches
-        owner, nbytes, firsts, seeks = self.lie()
-        counts = np.bincount(owner, minlength=len(branches))
-        rooms = np.maximum(_ROOM, counts + 1)
-        begins = np.cumsum(rooms) - rooms
-        places = begins[owner] + np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        columns = np.zeros((3, int(rooms.sum())), np.int64)
-        columns[:, places] = nbytes, firsts, seeks
-        having = counts > 0
-        columns[1, (begins + counts)[having]] = self._branches["fEntries"][having]
-        widths = {width for branch in branches for width in branch.baskets.widths}
-        stored = {width: [column.astype(f">i{width}").tobytes() for column in columns] for width in widths}
-        for branch, count, room, begin in zip(
-            branches, counts.tolist(), rooms.tolist(), begins.tolist(), strict=True
-        ):
-            arrays = b"".join(
-                b"\x01" + stored[width][which][begin * width : (begin + room) * width]
-                for which, width in enumerate(branch.baskets.widths)
-            )
-            yield count, room, arrays
+        branches, lie = self.template.branches, self.lie()
+        edges = np.searchsorted(lie["branch"], np.arange(len(branches) + 1)).tolist()
+        entries = self._branches["fEntries"].tolist()
+        for index, (branch, (first, stop)) in enumerate(zip(branches, pairwise(edges), strict=True)):
+            count, mine = stop - first, lie[first:stop]
+            room = max(_ROOM, count + 1)
+            arrays = []
+            for name, width in zip(("nbytes", "first", "seek"), branch.baskets.widths, strict=True):
+                column = np.zeros(room, f">i{width}")
+                column[:count] = mine[name]
+                if name == "first" and count:
+                    column[count] = entries[index]
+                arrays.append(b"\x01" + column.tobytes())
+            yield count, room, b"".join(arrays)
 
     def _branch(
         self,
@@ -241,10 +255,19 @@ class MergedTree:
             )
 
 
-def in_order(baskets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sort baskets (branch, size, first entry ...; ``[k, n]``) by branch and first entry."""
-    answer: NDArray[np.int64] = baskets[:, np.lexsort((baskets[2], baskets[0]))]
-    return answer
+def laid(
+    branches: NDArray[Any], nbytes: NDArray[Any], firsts: NDArray[Any], seeks: NDArray[Any]
+) -> NDArray[Any]:
+    """Return how baskets lie, :data:`LIE` ``[n]``."""
+    lie = np.empty(len(branches), LIE)
+    for name, column in zip(LIE.names or (), (branches, nbytes, firsts, seeks), strict=True):
+        lie[name] = column
+    return lie
+
+
+def in_order(lie: NDArray[Any]) -> NDArray[Any]:
+    """Sort baskets by branch and first entry."""
+    return lie[np.lexsort((lie["first"], lie["branch"]))]
 
 
 def _packed(slot: Slot, values: dict[str, Any]) -> bytes:

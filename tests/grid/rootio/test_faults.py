@@ -151,26 +151,31 @@ def test_a_merge_refuses_what_went_wrong_in_writing(
     assert not (tmp_path / "out.root").exists()
 
 
-Lie = NDArray[np.int64]
-"""Branch, size, first entry and position of each basket of an input."""
+Lie = NDArray[Any]
+"""Branch, size, first entry and position of each basket of an input, by name."""
+PLACES = ["nbytes", "seek"]
 
 
 def exchange_inputs(parts: list[Lie], branch: int) -> None:
     """Take a branch's basket of one input for that of another."""
-    first, second = (part[0] == branch for part in parts)
-    kept = parts[0][1::2, first].copy()
-    parts[0][1::2, first], parts[1][1::2, second] = parts[1][1::2, second], kept
+    first, second = (part["branch"] == branch for part in parts)
+    for name in PLACES:
+        kept = parts[0][name][first]
+        parts[0][name][first] = parts[1][name][second]
+        parts[1][name][second] = kept
 
 
 def exchange_branches(parts: list[Lie], branch: int) -> None:
     """Take a basket of the next branch for that of a branch."""
-    mine, other = parts[0][0] == branch, parts[0][0] == branch + 1
-    kept = parts[0][1::2, mine].copy()
-    parts[0][1::2, mine], parts[0][1::2, other] = parts[0][1::2, other], kept
+    mine, other = parts[0]["branch"] == branch, parts[0]["branch"] == branch + 1
+    for name in PLACES:
+        kept = parts[0][name][mine]
+        parts[0][name][mine] = parts[0][name][other]
+        parts[0][name][other] = kept
 
 
 def lose_a_basket(parts: list[Lie], branch: int) -> None:
-    parts[1] = parts[1][:, parts[1][0] != branch]
+    parts[1] = parts[1][parts[1]["branch"] != branch]
 
 
 @pytest.mark.parametrize("verify", ["copied", "sealed", "proven"])
@@ -182,7 +187,7 @@ def test_a_merge_refuses_what_went_wrong_in_copying(
         nano(tmp_path / f"{name}.root", 100, seed=first, first=first)
     right = MergedTree.body
 
-    def body(self: MergedTree, key_length: int) -> bytes:
+    def body(self: MergedTree, key_length: int) -> bytearray:
         names = [branch.name for branch in self.template.branches]
         kept, self._baskets = self._baskets, [part.copy() for part in self._baskets]
         fault(self._baskets, names.index(b"MET_pt"))

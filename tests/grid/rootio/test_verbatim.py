@@ -305,11 +305,11 @@ def test_branches_that_nobody_can_read_are_proven_too(
 ) -> None:
     right = MergedTree.body
 
-    def body(self: MergedTree, key_length: int) -> bytes:
+    def body(self: MergedTree, key_length: int) -> bytearray:
         kept, self._baskets = self._baskets, [part.copy() for part in self._baskets]
         number = [branch.name for branch in self.template.branches].index(b"vector_set_int32")
-        first, second = (part[0] == number for part in self._baskets)
-        self._baskets[0][3, first] = self._baskets[1][3, second]
+        first, second = (part["branch"] == number for part in self._baskets)
+        self._baskets[0]["seek"][first] = self._baskets[1]["seek"][second]
         try:
             return right(self, key_length)
         finally:
