@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from grid.rootio.copymerge import CopyMerge
 from grid.rootio.events import ENTRY_BRANCHES, find_event_trees, find_identity
-from grid.rootio.gather.entryhashes import entry_hashes
 from grid.rootio.known_branches import DEFAULT_IDENTITY
 from grid.rootio.merging import CantCopy, identity_said
 from grid.rootio.ntuple import read_ntuple
@@ -59,6 +58,8 @@ class NTupleMerge(CopyMerge):
         """Return the values of the identity; hashes of all that the events hold, if all is to be proven."""
         if self._telling or self.options.verify != "proven":
             return added.columns
+        from grid.rootio.gather.entryhashes import entry_hashes
+
         return entry_hashes(source, self.events, self.options.threads)
 
     @property

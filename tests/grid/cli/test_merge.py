@@ -45,19 +45,33 @@ def test_equal_calls_give_equal_bytes(tmp_path: Path, paths: list[Path]) -> None
     assert (tmp_path / "a/out.root").read_bytes() == (tmp_path / "b/out.root").read_bytes()
 
 
-def test_small_files_are_merged_without_what_takes_long_to_import(tmp_path: Path) -> None:
-    for number in (0, 1):
-        write(tmp_path / f"in{number}.root", {"Events": events(20, first=20 * number)})
+def merged_and_loaded(*words: str | Path) -> tuple[str, list[str]]:
+    """Merge in a process of its own; return what it says, and which modules it loaded that take long."""
     code = """
 import sys
 from grid.cli.main import app
-app(sys.argv[1:], standalone_mode=False)
+app(["merge", *sys.argv[1:]], standalone_mode=False)
 print(*{"awkward", "dask", "numba", "pandas", "pydantic", "uproot"} & set(sys.modules), file=sys.stderr)
 """
-    words = ["merge", *(str(tmp_path / name) for name in ("out.root", "in0.root", "in1.root"))]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    assert "40 events of 2 files" in done.stdout
-    assert done.stderr.split() == []
+    command = [sys.executable, "-c", code, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout, done.stderr.split()
+
+
+def test_small_files_are_merged_without_what_takes_long_to_import(tmp_path: Path) -> None:
+    for number in (0, 1):
+        write(tmp_path / f"in{number}.root", {"Events": events(20, first=20 * number)})
+    said, loaded = merged_and_loaded(tmp_path / "out.root", tmp_path / "in0.root", tmp_path / "in1.root")
+    assert "40 events of 2 files" in said
+    assert loaded == []
+
+
+def test_a_small_ntuple_is_merged_without_what_takes_long_to_import(tmp_path: Path, real_data: Path) -> None:
+    said, loaded = merged_and_loaded(
+        tmp_path / "out.root", real_data / "nano_dy_rntuple.root", "--verify", "sealed"
+    )
+    assert "40 events of 1 files" in said
+    assert loaded == []
 
 
 def test_halves_put_together_again_have_each_row_once(tmp_path: Path, paths: list[Path]) -> None:
