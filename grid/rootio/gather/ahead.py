@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["THREADS", "ahead"]
+__all__ = ["AHEAD", "THREADS", "ahead"]
 
 THREADS: Final = 2
-_AHEAD: Final = 2 * THREADS
+#: So many items are worked on, or done, while one is taken.
+AHEAD: Final = 2 * THREADS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,7 +24,7 @@ def ahead(pool: ThreadPoolExecutor, step: Callable[[T], R], items: Iterable[T]) 
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(step, item))
-        if len(waiting) > _AHEAD:
+        if len(waiting) > AHEAD:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

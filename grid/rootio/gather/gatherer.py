@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from grid.rootio.format.blocks import Compression
-from grid.rootio.gather.ahead import THREADS, ahead
+from grid.rootio.gather.ahead import AHEAD, THREADS, ahead
 from grid.rootio.gather.branch import BranchCut
 from grid.rootio.gather.masks import picked
 from grid.rootio.gather.pieces import pieces_of
@@ -129,12 +130,13 @@ class Gatherer:
             Called with the share that is done.
         """
         self._chosen = chosen
-        section, picks = self._section, picked(chosen)
+        steps, picks = self._steps(progress), picked(chosen)
         with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, max(self.entries, 1), section):
-                stop = min(start + section, self.entries)
-                self._round(pool, stop, picks, flush=stop == self.entries)
-                progress(stop / max(self.entries, 1))
+            if len(self._cuts) > AHEAD:
+                self._go(pool, picks, steps)
+            else:  # else a branch could go on to two sections at once
+                while some := list(islice(steps, len(self._cuts))):
+                    self._go(pool, picks, some)
         if self._index is not None:
             rows = chosen(0, self.entries)
             self._indices = [self._index.cut(mine, self.entries) for mine in rows]
@@ -228,26 +230,28 @@ class Gatherer:
                 ),
             )
 
-    def _round(
-        self,
-        pool: ThreadPoolExecutor,
-        stop: int,
-        picks: Picks,
-        *,
-        flush: bool,
-    ) -> None:
-        """Go on with all branches, a few at a time, and write what comes of each, in order."""
+    def _steps(self, progress: Callable[[float], None]) -> Iterator[tuple[int, int]]:
+        """Yield which branch goes on to which entry: one after the other to the end of a section, then of the next."""
+        section, whole = self._section, max(self.entries, 1)
+        for start in range(0, whole, section):
+            stop = min(start + section, self.entries)
+            for number in range(len(self._cuts)):
+                yield number, stop
+            progress(stop / whole)
 
-        def step(number: int) -> tuple[int, list[list[Basket]]]:
+    def _go(self, pool: ThreadPoolExecutor, picks: Picks, steps: Iterable[tuple[int, int]]) -> None:
+        """Go on with branches, a few at a time, and write what comes of each, in order."""
+
+        def step(one: tuple[int, int]) -> tuple[int, list[list[Basket]]]:
+            number, stop = one
             _, cut = self._cuts[number]
             before = cut.held
-            ready = cut.step(stop, picks, flush=flush or self._held > _HELD)
+            ready = cut.step(stop, picks, flush=stop == self.entries or self._held > _HELD)
             with self._lock:
                 self._held += cut.held - before
             return number, ready
 
-        cut = ahead(pool, step, range(len(self._cuts)))
-        for number, baskets in ahead(pool, self._packed, _bundles(cut)):
+        for number, baskets in ahead(pool, self._packed, _bundles(ahead(pool, step, steps))):
             for stream, basket in baskets:
                 self._write(number, stream, basket)
 
