@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
@@ -105,7 +106,9 @@ class Finder:
             self._blocks.append(_Block(self._store.tell(), size, tuple(column.dtype for column in columns)))
             for column in columns:
                 self._store.write(np.ascontiguousarray(column).data)
+            self._store.flush()  # what there is no room for is known here, not when it is read or closed
         except OSError as error:
+            self._give_up()
             raise output_error(error, self._folder) from error
         if self._files and self._files[-1] == file:
             self._ends[-1] += size
@@ -141,6 +144,13 @@ class Finder:
     def clear(self) -> None:
         """Forget all events."""
         self._blocks, self._hashes = [], []
+
+    def _give_up(self) -> None:
+        """Close the store though it can't be written."""
+        if self._store is not None:
+            with suppress(OSError):
+                self._store.close()
+            self._store = None
 
     def _having(self, repeated: NDArray[np.uint64]) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
         """Return the events that have one of these hashes, and what identifies each."""

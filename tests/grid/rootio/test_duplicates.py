@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from grid.rootio import duplicates
 from grid.rootio.duplicates import Finder
 from kernels import fingerprint, reference
+from sitecfg.errors import OutputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +66,21 @@ def test_hashes_that_are_equal_by_chance_are_no_duplicates(tmp_path: Path) -> No
         finder.add("one", [np.arange(5)], np.zeros((5, 2), np.uint64))
         finder.add("other", [np.array([7, 3])], np.zeros((2, 2), np.uint64))
         assert finder.find().first == ("event 3: one entry 3 and other entry 1",)
+
+
+def test_a_disk_that_takes_no_more_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_IN_MEMORY", 1)
+    events = np.arange(100)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Finder(("event",), tmp_path) as finder:
+        finder.add("file", [events], fingerprint.event_keys([events]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900, before[1]))
+        try:
+            with pytest.raises(OutputError, match="can't be written"):
+                finder.add("another", [events], fingerprint.event_keys([events]))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_identifies_events_is_not_held_in_memory(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from grid.rootio.facts import file_facts
 from grid.rootio.format.baskets import entry_offsets
 from grid.rootio.merge import MergeOptions, merge
+from grid.rootio.verbatim import baskets, sums
 from grid.rootio.verbatim.baskets import baskets_of
 from grid.rootio.verbatim.inputs import Input
 from grid.rootio.verbatim.template import Template
+from kernels.baskets import Lie
 from sitecfg.errors import CorruptFile, DuplicateEvents, SchemaMismatch
 from tests.grid.rootio.making import nano
 
@@ -51,6 +53,39 @@ def test_a_flipped_bit_is_found_by_the_checksums_of_what_is_unpacked(
         with pytest.raises(CorruptFile, match="a basket of branch 'nMuon'"):
             merge([tmp_path / "in.root", tmp_path / "bad.root"], tmp_path / "out.root")
         assert not (tmp_path / "out.root").exists()
+
+
+def test_baskets_are_the_same_in_groups_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nano(tmp_path / "in.root", 100, cluster_bytes=500)
+
+    def read() -> list[Any]:
+        with Input(tmp_path / "in.root") as source:
+            entry = source.trees["Events"]
+            classes = source.streamers.classes
+            template = Template(source.unpacked(entry), entry.key.length, "TTree", classes, "")
+            found = baskets_of(template.view(), "")
+        columns = found.seeks, found.nbytes, found.firsts, found.entries, found.branches
+        return [(column.dtype, column.tolist()) for column in columns]
+
+    whole = read()
+    assert len(whole[0][1]) > 50
+    for few in (1, 25):
+        monkeypatch.setattr(baskets, "_TOGETHER", few)
+        assert read() == whole
+
+
+def test_entries_are_the_same_in_groups_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = np.arange(60, dtype=np.uint8)
+    begins, sizes, counts = np.array([0, 10, 10, 40]), np.array([10, 0, 30, 20]), np.array([5, 0, 3, 20])
+    lie = Lie(begins, sizes, sizes, counts, np.zeros(4, np.int64), np.zeros(4, np.bool_))
+
+    def added(few: int) -> list[list[int]]:
+        monkeypatch.setattr(sums, "_TOGETHER", few)
+        held = sums.EntrySums(20, ["a", "b"], rounds=2)
+        assert held.add_baskets(np.array([0, 1, 1, 0]), np.array([0, 0, 5, 0]), data, lie) == -1
+        return [words.tolist() for words in held.sealed(0, 20)]
+
+    assert added(1) == added(6) == added(1 << 20)
 
 
 def test_entry_offsets_that_do_not_rise_are_found(tmp_path: Path) -> None:
